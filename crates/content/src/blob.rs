@@ -30,7 +30,7 @@ impl ByteRange {
     pub const ALL: Self = Self { start: 0, end: None };
 
     /// From `start` to an end that is not known.
-    pub fn from(start: u64) -> Self {
+    pub fn starting_at(start: u64) -> Self {
         Self { start, end: None }
     }
 

@@ -31,7 +31,8 @@ pub trait Catalog: Debug + Send + Sync {
 
     /// Up to `limit` tags in byte order, those after `after` (any string). `NotFound` for a repository that
     /// has never held anything.
-    async fn tags(&self, repository: &RepositoryName, after: Option<&str>, limit: usize) -> Result<Page<Tag>>;
+    async fn tags(&self, repository: &RepositoryName, after: Option<&str>, limit: usize)
+    -> Result<Page<Tag>>;
 
     /// Up to `limit` repositories that hold a manifest, in byte order, those after `after` (any string).
     async fn repositories(&self, after: Option<&str>, limit: usize) -> Result<Page<RepositoryName>>;

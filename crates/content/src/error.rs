@@ -210,7 +210,9 @@ impl Error {
     pub fn io(operation: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         let path = path.into();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::StorageFull { operation, path },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::StorageFull { operation, path }
+            }
             _ => Self::Io { operation, path, source },
         }
     }
@@ -269,7 +271,9 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Missing { .. } => Some("push the missing blobs and manifests to this repository first"),
-            Self::StorageFull { .. } => Some("free some space or run `pier prune`; what was stored before is intact"),
+            Self::StorageFull { .. } => {
+                Some("free some space or run `pier prune`; what was stored before is intact")
+            }
             Self::Busy { .. } => Some("another process works on the same content; try again when it is done"),
             Self::InUse { .. } => Some("remove what names it first"),
             Self::Integrity { .. } => {

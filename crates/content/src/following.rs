@@ -63,7 +63,8 @@ impl Withheld {
         let streamed = if whole { self.size.saturating_sub(HELD_BACK) } else { 0 };
         let end = range.end.unwrap_or(self.size).min(self.size);
         let rest = ByteRange { start: if whole { streamed } else { range.start.min(end) }, end: Some(end) };
-        let head = if streamed > 0 { self.following.read((0..streamed).into()) } else { stream::empty().boxed() };
+        let head =
+            if streamed > 0 { self.following.read((0..streamed).into()) } else { stream::empty().boxed() };
         let tail = stream::once(async move {
             let blob = self.following.committed().await?;
             blob.read(rest).await

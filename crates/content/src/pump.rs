@@ -30,21 +30,16 @@ pub async fn pump(mut stream: ByteStream, start: u64, hole: ByteRange, filling: 
         let last = batch.ending.take();
         let offset = batch.offset;
         let end = offset + batch.length as u64;
-        let write = async {
-            if batch.length == 0 { Ok(()) } else { filling.write_at(offset, batch.data).await }
-        };
-        match last {
-            Some(ending) => {
-                write.await?;
-                ending?;
-                return Ok(end);
-            }
-            None => {
-                let (written, next) = join(write, cursor.gather(&mut stream)).await;
-                written?;
-                batch = next;
-            }
+        let write =
+            async { if batch.length == 0 { Ok(()) } else { filling.write_at(offset, batch.data).await } };
+        if let Some(ending) = last {
+            write.await?;
+            ending?;
+            return Ok(end);
         }
+        let (written, next) = join(write, cursor.gather(&mut stream)).await;
+        written?;
+        batch = next;
     }
 }
 
@@ -83,7 +78,7 @@ impl Cursor {
             };
             match next {
                 Some(Ok(bytes)) => {
-                    let kept = self.keep(bytes);
+                    let kept = self.keep(&bytes);
                     if !kept.is_empty() {
                         batch.length += kept.len();
                         batch.data.push(kept);
@@ -104,7 +99,7 @@ impl Cursor {
     }
 
     /// Moves past `bytes` and gives what of them falls into the hole.
-    fn keep(&mut self, bytes: Bytes) -> Bytes {
+    fn keep(&mut self, bytes: &Bytes) -> Bytes {
         let start = self.position;
         let end = start + bytes.len() as u64;
         self.position = end;

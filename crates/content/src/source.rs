@@ -24,7 +24,12 @@ pub trait Source: Debug + Send + Sync {
 
     /// A blob's bytes, *not yet verified*. May start before the range that was asked for, or go on behind it,
     /// when the other side ignores ranges: [`Opened::start`] says where.
-    async fn open(&self, repository: &Repository, descriptor: &Descriptor, range: ByteRange) -> Result<Opened>;
+    async fn open(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        range: ByteRange,
+    ) -> Result<Opened>;
 
     /// The manifests whose subject is `digest`; empty when there are none.
     async fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>>;
@@ -33,7 +38,12 @@ pub trait Source: Debug + Send + Sync {
     ///
     /// The default asks [`open`](Self::open) for each hole. A source that has its own way, such as a swarm,
     /// overrides this and still has to heed [`Filling::order`].
-    async fn fill(&self, repository: &Repository, descriptor: &Descriptor, filling: &dyn Filling) -> Result<()> {
+    async fn fill(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        filling: &dyn Filling,
+    ) -> Result<()> {
         fill_in_order(self, repository, descriptor, filling).await
     }
 

@@ -1,10 +1,10 @@
 //! One blob from a source into a store: joined, resumed, verified, blamed.
 
-use pier_oci::{Descriptor, Repository, RepositoryName};
+use pier_oci::{Descriptor, RepositoryName};
 
 use crate::{
-    Blob, BlobStore, Catalog, Claim, Commit, Error, Event, Filling, Ingest, IngestKey, Origin, Progress, Result,
-    Source, Subject, observed::Observed,
+    Blob, BlobStore, Catalog, Claim, Commit, Error, Event, Filling, Ingest, IngestKey, Origin, Progress,
+    Result, Subject, observed::Observed,
 };
 
 /// How often a transfer takes over from writers that vanish before it gives up.
@@ -90,12 +90,11 @@ async fn show(
     descriptor: &Descriptor,
     origin: Origin<'_>,
 ) -> Result<()> {
-    let claim = match catalog.linked(repository, &descriptor.digest).await? {
-        Some(_) => Claim::From(repository.clone()),
-        None => {
-            prove(origin, descriptor).await?;
-            Claim::Proven
-        }
+    let claim = if catalog.linked(repository, &descriptor.digest).await?.is_some() {
+        Claim::From(repository.clone())
+    } else {
+        prove(origin, descriptor).await?;
+        Claim::Proven
     };
     catalog.link(repository, &descriptor.digest, claim).await.map(drop)
 }
