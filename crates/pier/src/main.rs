@@ -1,1 +1,63 @@
-fn main() {}
+//! `pier`: container images where they have to be, by digest.
+//!
+//! | module | is about |
+//! |---|---|
+//! | [`cli`] | what can be typed |
+//! | [`config`] | flags over environment over `pier.toml` over defaults |
+//! | [`commands`] | a file for each verb; thin, the work is in the libraries |
+//! | [`serve`] | sockets, connections, shutdown |
+//! | [`output`], [`failure`], [`logging`] | stdout is data, stderr is talk; exit statuses; hints |
+//!
+//! This is the only crate that prints, reads the environment or ends the process.
+
+mod cli;
+mod commands;
+mod config;
+mod failure;
+mod logging;
+mod output;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{
+    cli::{Cli, Command},
+    config::Config,
+    failure::Failure,
+    output::Output,
+};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::usage(&error),
+    };
+    let output = Output::new(cli.global.output_format());
+    match run(cli, &output) {
+        Ok(status) => status.into(),
+        Err(failure) => output.failure(&failure),
+    }
+}
+
+fn run(cli: Cli, output: &Output) -> Result<failure::Status, Failure> {
+    let config = Config::load(&cli.global)?;
+    logging::start(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::from(anyhow::Error::new(error).context("cannot start the runtime")))?;
+    let outcome = runtime.block_on(async {
+        match cli.command {
+            Command::Serve(options) => commands::serve::run(&options, config, output).await,
+            Command::Images(options) => commands::images::run(&options, &config, output).await,
+            Command::Rm(options) => commands::rm::run(&options, &config, output).await,
+            Command::Prune(options) => commands::prune::run(&options, &config, output).await,
+            Command::Fsck(options) => commands::fsck::run(&options, &config, output).await,
+        }
+    });
+    // A read of a device that hangs must not keep the process from ending.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    outcome
+}

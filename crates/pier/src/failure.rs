@@ -1,0 +1,133 @@
+//! How a command ends: the exit status, the message, and the hint.
+
+use std::{error::Error as _, fmt::Write as _, process::ExitCode};
+
+use pier_content::Error;
+use pier_oci::{NameError, ReferenceError};
+use pier_store::OpenError;
+
+/// What the exit status says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// Done.
+    Done,
+    /// The answer is no: not found, differs.
+    No,
+    /// Usage, configuration or a malformed file.
+    Usage,
+    /// Could not reach or finish; worth trying again.
+    Unfinished,
+    /// Bytes did not match their digest.
+    Integrity,
+    /// Denied.
+    Denied,
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        Self::from(match status {
+            Status::Done => 0,
+            Status::No => 1,
+            Status::Usage => 2,
+            Status::Unfinished => 3,
+            Status::Integrity => 4,
+            Status::Denied => 5,
+        })
+    }
+}
+
+/// Why a command failed, ready to be shown.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) status: Status,
+    error: anyhow::Error,
+    hint: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(status: Status, error: anyhow::Error) -> Self {
+        Self { status, error, hint: None }
+    }
+
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The message with all of its causes, in one line.
+    pub(crate) fn message(&self) -> String {
+        let mut message = String::new();
+        for cause in self.error.chain() {
+            let text = cause.to_string();
+            // Some errors say what their cause says.
+            if !message.ends_with(&text) {
+                let separator = if message.is_empty() { "" } else { ": " };
+                // Writing to a string cannot fail.
+                let _ = write!(message, "{separator}{text}");
+            }
+        }
+        message
+    }
+
+    pub(crate) fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let status = match &error {
+            Error::NotFound { .. } | Error::Missing { .. } | Error::InUse { .. } => Status::No,
+            Error::Integrity { .. } | Error::Size { .. } => Status::Integrity,
+            Error::Invalid { .. } | Error::OutOfRange { .. } | Error::Unsupported { .. } => Status::Usage,
+            Error::Denied { .. } => Status::Denied,
+            _ => Status::Unfinished,
+        };
+        let hint = error.hint();
+        let failure = Self::new(status, error.into());
+        match hint {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        let full = matches!(
+            error.source().and_then(|source| source.downcast_ref()),
+            Some(Error::StorageFull { .. } | Error::Busy { .. } | Error::Unavailable { .. })
+        );
+        let hint = error.hint();
+        let status = if full { Status::Unfinished } else { Status::Usage };
+        Self::new(status, error.into()).with_hint(hint)
+    }
+}
+
+impl From<ReferenceError> for Failure {
+    fn from(error: ReferenceError) -> Self {
+        let hint = error.hint().map(str::to_owned);
+        Self { status: Status::Usage, error: error.into(), hint }
+    }
+}
+
+impl From<NameError> for Failure {
+    fn from(error: NameError) -> Self {
+        let hint = error.hint().map(str::to_owned);
+        Self { status: Status::Usage, error: error.into(), hint }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(Status::Unfinished, error)
+    }
+}
+
+/// What clap says about what was typed, or about how to type.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    // Nobody is left to tell when even this cannot be written.
+    let _ = error.print();
+    let status = if error.use_stderr() { Status::Usage } else { Status::Done };
+    status.into()
+}
