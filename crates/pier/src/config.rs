@@ -177,8 +177,9 @@ fn no_home() -> Failure {
 /// `90s`, `5m`, `24h`, `7days`.
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text)
-        .map_err(|error| de::Error::custom(format!("`{text}` is not a duration such as `90s` or `24h`: {error}")))
+    humantime::parse_duration(&text).map_err(|error| {
+        de::Error::custom(format!("`{text}` is not a duration such as `90s` or `24h`: {error}"))
+    })
 }
 
 #[cfg(test)]

@@ -32,6 +32,6 @@ mod sys;
 mod uploads;
 
 pub use body::ResponseBody;
-pub use registry::{Connection, Registry};
+pub use registry::{Connection, Registry, refusal};
 pub use sendfile::{FileQueue, FileSocket};
 pub use settings::{PageSizes, SessionKey, Settings};

@@ -11,6 +11,7 @@ use http::{
 use http_body::Body;
 use hyper::service::Service;
 use pier_content::{BlobStore, Catalog, Error, error::BoxError};
+use pier_oci::wire::ErrorCode;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
@@ -202,6 +203,12 @@ impl Inner {
             Err(error) => Err(Error::io("finish a request", "", io::Error::other(error)).into()),
         }
     }
+}
+
+/// What a server in front of the registry says when it does not let a request in: in the registry's words, so that
+/// clients show it.
+pub fn refusal(status: StatusCode, code: ErrorCode, message: &str) -> Response<ResponseBody> {
+    Refusal::new(status, code, message).into_response()
 }
 
 /// A HEAD is answered with what a GET would say, its length included.

@@ -2,13 +2,14 @@
 
 use std::{convert::Infallible, fmt, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
     server::conn::auto,
 };
-use pier_registry::{FileSocket, Registry, ResponseBody};
+use pier_oci::wire::ErrorCode;
+use pier_registry::{FileSocket, Registry, ResponseBody, refusal};
 use tokio::{net::TcpStream, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +40,8 @@ impl Connections {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
         builder.http2().timer(TokioTimer::new());
-        let server = Server { registry, builder, hosts: HostCheck::of(address), stopping: CancellationToken::new() };
+        let server =
+            Server { registry, builder, hosts: HostCheck::of(address), stopping: CancellationToken::new() };
         Self { tasks: JoinSet::new(), server: Arc::new(server), max: section.max_connections }
     }
 
@@ -86,13 +88,18 @@ impl Server {
         }
         let socket = FileSocket::new(stream);
         let registry = self.registry.connection(socket.queue());
+        let hosts = self.hosts;
         let service = service_fn(|request: Request<Incoming>| {
             let registry = registry.clone();
             async move {
-                let response: Response<ResponseBody> = if self.hosts.allows(&request) {
+                let response: Response<ResponseBody> = if hosts.allows(&request) {
                     registry.handle(request).await
                 } else {
-                    registry.refuse_host()
+                    refusal(
+                        StatusCode::MISDIRECTED_REQUEST,
+                        ErrorCode::Denied,
+                        "this registry is for this machine only, and the request names another host",
+                    )
                 };
                 Ok::<_, Infallible>(response)
             }

@@ -31,9 +31,11 @@ impl HostCheck {
         // HTTP/2 has the name in the request's target, and HTTP/1.0 may have none, which no browser sends.
         match (request.uri().authority(), request.headers().get(header::HOST)) {
             (Some(authority), _) => is_local(authority.host()),
-            (None, Some(host)) => {
-                host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()).is_some_and(|host| is_local(host.host()))
-            }
+            (None, Some(host)) => host
+                .to_str()
+                .ok()
+                .and_then(|host| host.parse::<Authority>().ok())
+                .is_some_and(|host| is_local(host.host())),
             (None, None) => true,
         }
     }

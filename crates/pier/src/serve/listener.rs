@@ -28,8 +28,9 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<Listener, Failure> {
         let error = anyhow::Error::new(error).context(format!("cannot listen on `{address}`"));
         let failure = Failure::new(Status::Usage, error);
         match kind {
-            ErrorKind::AddrInUse => failure
-                .with_hint("something listens there already; stop it, or choose another with --listen"),
+            ErrorKind::AddrInUse => {
+                failure.with_hint("something listens there already; stop it, or choose another with --listen")
+            }
             ErrorKind::PermissionDenied => {
                 failure.with_hint("ports below 1024 need privileges; choose another with --listen")
             }
