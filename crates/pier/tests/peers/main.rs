@@ -53,11 +53,10 @@ impl Peers {
 
 #[test]
 fn what_skopeo_pushes_all_pull_and_run() {
-    let (Some(registry), Some(peers), Some(busybox)) =
-        (Registry::start(), Peers::start(), or_skip(static_busybox()))
-    else {
+    let (Some(peers), Some(busybox)) = (Peers::start(), or_skip(static_busybox())) else {
         return;
     };
+    let registry = Registry::start();
     let layout = Layout::new();
     let digest = layout.busybox(&busybox, "amd64").digest().to_owned();
     layout.name(&digest, "busybox");
@@ -71,11 +70,10 @@ fn what_skopeo_pushes_all_pull_and_run() {
 
 #[test]
 fn what_containerd_pushes_all_pull_and_run() {
-    let (Some(registry), Some(peers), Some(busybox)) =
-        (Registry::start(), Peers::start(), or_skip(static_busybox()))
-    else {
+    let (Some(peers), Some(busybox)) = (Peers::start(), or_skip(static_busybox())) else {
         return;
     };
+    let registry = Registry::start();
     let layout = Layout::new();
     let digest = layout.busybox(&busybox, "amd64").digest().to_owned();
     let reference = registry.reference("from/containerd:1");
@@ -86,11 +84,10 @@ fn what_containerd_pushes_all_pull_and_run() {
 
 #[test]
 fn what_docker_builds_and_pushes_all_pull_and_run() {
-    let (Some(registry), Some(peers), Some(busybox)) =
-        (Registry::start(), Peers::start(), or_skip(static_busybox()))
-    else {
+    let (Some(peers), Some(busybox)) = (Peers::start(), or_skip(static_busybox())) else {
         return;
     };
+    let registry = Registry::start();
     let reference = registry.reference("from/docker:1");
     docker::build(&peers.docker, &busybox, &reference);
     let digest = docker::push(&peers.docker, &reference);
@@ -116,13 +113,10 @@ fn what_docker_builds_and_pushes_all_pull_and_run() {
 
 #[test]
 fn an_index_comes_back_whole() {
-    let (Some(registry), Some(skopeo), Some(busybox)) = (
-        Registry::start(),
-        or_skip(Skopeo::find()),
-        or_skip(static_busybox()),
-    ) else {
+    let (Some(skopeo), Some(busybox)) = (or_skip(Skopeo::find()), or_skip(static_busybox())) else {
         return;
     };
+    let registry = Registry::start();
     let layout = Layout::new();
     let children = ["amd64", "arm64"].map(|architecture| layout.busybox(&busybox, architecture));
     let index = layout.index(&children);
@@ -140,13 +134,11 @@ fn an_index_comes_back_whole() {
 
 #[test]
 fn an_image_of_several_hundred_megabytes_comes_back() {
-    let (Some(registry), Some(skopeo), Some(containerd)) = (
-        Registry::start(),
-        or_skip(Skopeo::find()),
-        or_skip(Containerd::start()),
-    ) else {
+    let (Some(skopeo), Some(containerd)) = (or_skip(Skopeo::find()), or_skip(Containerd::start()))
+    else {
         return;
     };
+    let registry = Registry::start();
     let layout = Layout::new();
     let layers = [
         Layer::of_folder("/usr/lib", 200 << 20, Packing::Tar),
