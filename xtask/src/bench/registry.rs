@@ -31,8 +31,8 @@ const PEAK: &str = "peak RSS MiB";
 const RATE: &str = "requests/s";
 const CPU_PER_REQUEST: &str = "CPU µs/request";
 
-/// What issue and README promise.
-const PROMISES: [Promise; 8] = [
+/// What Pier promises. Rates are bounded by the generator too; the CPU of a request, in the row below a rate, is not.
+const PROMISES: [Promise; 7] = [
     Promise {
         work: GET_BLOB,
         measure: CPU_PER_GIB,
@@ -68,12 +68,6 @@ const PROMISES: [Promise; 8] = [
         measure: RATE,
         over: "docker-registry",
         bound: Bound::AtLeast(5.0),
-    },
-    Promise {
-        work: GET_MANIFEST,
-        measure: CPU_PER_REQUEST,
-        over: "docker-registry",
-        bound: Bound::AtMost(0.2),
     },
     Promise {
         work: PUT_MANIFEST,
