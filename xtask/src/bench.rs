@@ -78,16 +78,7 @@ pub(crate) fn run(_: &Options) -> anyhow::Result<()> {
     let arguments = std::env::args_os().skip(1);
     check(
         cargo()
-            .args([
-                "run",
-                "--quiet",
-                "--release",
-                "--package",
-                "xtask",
-                "--features",
-                "bench",
-                "--",
-            ])
+            .args(["run", "--quiet", "--release", "--package", "xtask", "--features", "bench", "--"])
             .args(arguments),
     )
 }

@@ -35,15 +35,9 @@ enum Skips {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let asked = std::env::var_os(REQUIRE_PEERS).is_some_and(|value| value == "1");
-    let skips = if options.require_peers || asked {
-        Skips::Refused
-    } else {
-        Skips::Reported
-    };
+    let skips = if options.require_peers || asked { Skips::Refused } else { Skips::Reported };
     let mut took = Vec::new();
-    step(&mut took, "format", || {
-        check(cargo().args(["fmt", "--all", "--check"]))
-    })?;
+    step(&mut took, "format", || check(cargo().args(["fmt", "--all", "--check"])))?;
     step(&mut took, "tidy", tidy::run)?;
     step(&mut took, "clippy", || {
         check(cargo().args([
@@ -60,13 +54,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     step(&mut took, "documentation", || {
         check(
             cargo()
-                .args([
-                    "doc",
-                    "--quiet",
-                    "--workspace",
-                    "--all-features",
-                    "--no-deps",
-                ])
+                .args(["doc", "--quiet", "--workspace", "--all-features", "--no-deps"])
                 .env("RUSTDOCFLAGS", "-D warnings"),
         )
     })?;
@@ -100,13 +88,9 @@ fn tests(skips: Skips) -> anyhow::Result<Vec<String>> {
         command.env(REQUIRE_PEERS, "1");
     }
     let line = display(&command);
-    let mut child = command
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot run `{line}`"))?;
+    let mut child = command.stderr(Stdio::piped()).spawn().with_context(|| format!("cannot run `{line}`"))?;
     let stderr = child.stderr.take().context("cargo has no standard error")?;
-    let skipped =
-        pass_on(BufReader::new(stderr), io::stderr()).context("cannot follow the tests")?;
+    let skipped = pass_on(BufReader::new(stderr), io::stderr()).context("cannot follow the tests")?;
     let status = child.wait().context("cannot wait for cargo")?;
     ensure!(status.success(), "`{line}` failed ({status})");
     Ok(skipped)
@@ -128,10 +112,8 @@ fn pass_on(mut from: impl BufRead, mut to: impl Write) -> io::Result<Vec<String>
 }
 
 fn summary(took: &[(&str, Duration)], skipped: &[String]) {
-    let times: Vec<_> = took
-        .iter()
-        .map(|(name, took)| format!("{name} {:.1} s", took.as_secs_f64()))
-        .collect();
+    let times: Vec<_> =
+        took.iter().map(|(name, took)| format!("{name} {:.1} s", took.as_secs_f64())).collect();
     eprintln!("==> {}", times.join(", "));
     if skipped.is_empty() {
         eprintln!("==> nothing was skipped");
@@ -153,9 +135,6 @@ mod tests {
         let mut shown = Vec::new();
         let skipped = pass_on(&said[..], &mut shown).unwrap();
         assert_eq!(shown, said);
-        assert_eq!(
-            skipped,
-            ["pulls: `docker` is not installed", "pushes: no root"]
-        );
+        assert_eq!(skipped, ["pulls: `docker` is not installed", "pushes: no root"]);
     }
 }

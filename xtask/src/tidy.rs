@@ -28,19 +28,11 @@ struct Offence {
 
 impl Offence {
     fn file(path: &Path, what: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            line: 0,
-            what: what.into(),
-        }
+        Self { path: path.to_owned(), line: 0, what: what.into() }
     }
 
     fn line(path: &Path, index: usize, what: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            line: index + 1,
-            what: what.into(),
-        }
+        Self { path: path.to_owned(), line: index + 1, what: what.into() }
     }
 }
 
@@ -75,11 +67,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for offence in &offences {
         eprintln!("{offence}");
     }
-    ensure!(
-        offences.is_empty(),
-        "{} offence(s) against the rules of the house",
-        offences.len()
-    );
+    ensure!(offences.is_empty(), "{} offence(s) against the rules of the house", offences.len());
     Ok(())
 }
 
@@ -110,10 +98,7 @@ fn metadata() -> anyhow::Result<String> {
         .output()
         .context("cannot run `cargo metadata`")?;
     if !output.status.success() {
-        bail!(
-            "`cargo metadata` failed: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        bail!("`cargo metadata` failed: {}", String::from_utf8_lossy(&output.stderr));
     }
     String::from_utf8(output.stdout).context("`cargo metadata` printed bytes that are not text")
 }
@@ -122,20 +107,10 @@ fn metadata() -> anyhow::Result<String> {
 fn files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let output = Command::new("git")
         .current_dir(root)
-        .args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .output()
         .context("cannot run `git ls-files`")?;
-    ensure!(
-        output.status.success(),
-        "`git ls-files` failed: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    ensure!(output.status.success(), "`git ls-files` failed: {}", String::from_utf8_lossy(&output.stderr));
     let listed = String::from_utf8(output.stdout).context("a file's name is not text")?;
     Ok(listed.split_terminator('\0').map(PathBuf::from).collect())
 }

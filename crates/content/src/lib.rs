@@ -1,1 +1,62 @@
-//! placeholder
+//! The contract between everything that holds, moves or verifies image content, and the verbs over it.
+//!
+//! Four traits say what a place can do, and one rule holds in all of them: **no byte is stored, served to its
+//! end or acted on under a digest that it was not hashed to.**
+//!
+//! | trait | is | implemented by |
+//! |---|---|---|
+//! | [`Source`] | a place to read content from | a registry client, a layout, a swarm, [`StoreSource`] |
+//! | [`BlobStore`] | a place that keeps verified blobs | the store on disk, [`Memory`], object storage |
+//! | [`Catalog`] | names, manifests and the graph | the store on disk, [`Memory`] |
+//! | [`Target`] | a place to write images to | a registry client, a layout, [`StoreTarget`] |
+//!
+//! Content flows by *filling*: a store says what is missing of a blob ([`Filling::missing`]), one filler
+//! fills the holes, [`Filling::commit`] verifies, and any number of readers follow while it happens
+//! ([`Following`]). Resuming, falling back to another source and sharing one download are the same thing.
+//! [`transfer()`] drives one blob that way; [`copy()`] drives a whole image, leaves first, root next, tag last.
+//!
+//! What is not here: sockets, files, databases and clocks other than tokio's timer. Those belong to the crates
+//! that implement the traits.
+
+pub mod blob;
+pub mod blob_store;
+pub mod catalog;
+pub mod copy;
+pub mod error;
+pub mod fallback;
+pub mod filling;
+#[cfg(test)]
+mod fixtures;
+pub mod following;
+pub mod manifests;
+mod observed;
+pub mod platform;
+pub mod progress;
+pub mod pump;
+pub mod ranges;
+pub mod retrying;
+pub mod source;
+pub mod store_source;
+pub mod store_target;
+pub mod target;
+pub mod transfer;
+
+pub use blob::{Blob, Body, ByteRange, ByteStream, RangeReader};
+pub use blob_store::{BlobInfo, BlobStore, Ingest, IngestKey};
+pub use catalog::{Catalog, Claim, Completeness, Page, PutManifest};
+pub use copy::{Copied, CopyOptions, Platforms, Referrers, copy};
+pub use error::{Error, Result, Subject};
+pub use fallback::Fallback;
+pub use filling::{Commit, Filling, Order};
+pub use following::{Following, Withheld};
+pub use manifests::Manifests;
+pub use platform::{Selected, choose, select};
+pub use progress::{Event, Progress};
+pub use pump::pump;
+pub use ranges::RangeSet;
+pub use retrying::{Jitter, RetryPolicy, Retrying};
+pub use source::{Opened, Source};
+pub use store_source::StoreSource;
+pub use store_target::StoreTarget;
+pub use target::{Mounted, Origin, Target};
+pub use transfer::transfer;

@@ -36,12 +36,7 @@ impl Content {
         for _ in 1..mebibytes {
             prefix.update(&pattern);
         }
-        Self {
-            mebibytes,
-            framed: frame(&pattern),
-            pattern,
-            prefix,
-        }
+        Self { mebibytes, framed: frame(&pattern), pattern, prefix }
     }
 
     /// Blobs with different numbers have different digests.
@@ -49,11 +44,7 @@ impl Content {
         let mut last = self.pattern.clone();
         last[..8].copy_from_slice(&number.to_le_bytes());
         let digest = digest(self.prefix.clone().chain_update(&last));
-        Blob {
-            content: self,
-            last,
-            digest,
-        }
+        Blob { content: self, last, digest }
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -103,13 +94,11 @@ impl Blob<'_> {
 
 pub(super) fn digest(hash: Sha256) -> String {
     use std::fmt::Write as _;
-    hash.finalize()
-        .iter()
-        .fold("sha256:".to_owned(), |mut text, byte| {
-            // Writing to a String does not fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    hash.finalize().iter().fold("sha256:".to_owned(), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn frame(bytes: &[u8]) -> Vec<u8> {

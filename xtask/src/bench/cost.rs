@@ -39,8 +39,7 @@ impl Tree {
     pub(super) fn peak(self) -> anyhow::Result<u64> {
         let peaks = self.processes()?.into_iter().map(|process| {
             let path = format!("/proc/{}/status", process.pid);
-            let status =
-                fs::read_to_string(&path).with_context(|| format!("cannot read `{path}`"))?;
+            let status = fs::read_to_string(&path).with_context(|| format!("cannot read `{path}`"))?;
             peak(&status).with_context(|| format!("no peak in `{path}`"))
         });
         peaks.sum()
@@ -53,16 +52,8 @@ impl Tree {
             // One that ended since it was listed.
             .filter_map(|pid| Stat::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?))
             .collect();
-        let mut tree: Vec<Stat> = all
-            .iter()
-            .copied()
-            .filter(|stat| stat.pid == self.root)
-            .collect();
-        anyhow::ensure!(
-            !tree.is_empty(),
-            "the server with process id {} is gone",
-            self.root
-        );
+        let mut tree: Vec<Stat> = all.iter().copied().filter(|stat| stat.pid == self.root).collect();
+        anyhow::ensure!(!tree.is_empty(), "the server with process id {} is gone", self.root);
         let mut next = 0;
         while let Some(parent) = tree.get(next).map(|stat| stat.pid) {
             tree.extend(all.iter().filter(|stat| stat.parent == parent));
@@ -86,28 +77,14 @@ impl Stat {
         let pid = line.split(' ').next()?.parse().ok()?;
         // The second field is a name in parentheses that may itself have spaces and parentheses.
         let fields: Vec<&str> = line.rsplit_once(") ")?.1.split(' ').collect();
-        let ticks = fields
-            .get(11..15)?
-            .iter()
-            .map(|field| field.parse::<u64>().ok())
-            .sum::<Option<u64>>()?;
-        Some(Self {
-            pid,
-            parent: fields.get(1)?.parse().ok()?,
-            ticks,
-        })
+        let ticks = fields.get(11..15)?.iter().map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>()?;
+        Some(Self { pid, parent: fields.get(1)?.parse().ok()?, ticks })
     }
 }
 
 fn peak(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim()
-        .strip_suffix(" kB")?
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(1024)
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 #[cfg(test)]
@@ -116,33 +93,20 @@ mod tests {
 
     #[test]
     fn reads_a_process_with_an_awkward_name() {
-        let line =
-            "42 (a) b (c)) S 7 42 42 0 -1 4194304 100 0 0 0 11 22 33 44 20 0 1 0 500 1000 10";
-        assert_eq!(
-            Stat::parse(line),
-            Some(Stat {
-                pid: 42,
-                parent: 7,
-                ticks: 110
-            })
-        );
+        let line = "42 (a) b (c)) S 7 42 42 0 -1 4194304 100 0 0 0 11 22 33 44 20 0 1 0 500 1000 10";
+        assert_eq!(Stat::parse(line), Some(Stat { pid: 42, parent: 7, ticks: 110 }));
         assert_eq!(Stat::parse("42 (a) S 7"), None);
     }
 
     #[test]
     fn reads_the_peak() {
-        assert_eq!(
-            peak("Name:\ta\nVmHWM:\t    2048 kB\nVmRSS:\t 4 kB\n"),
-            Some(2 << 20)
-        );
+        assert_eq!(peak("Name:\ta\nVmHWM:\t    2048 kB\nVmRSS:\t 4 kB\n"), Some(2 << 20));
         assert_eq!(peak("Name:\tkthread\n"), None);
     }
 
     #[test]
     fn counts_this_process() {
-        let tree = Tree {
-            root: std::process::id(),
-        };
+        let tree = Tree { root: std::process::id() };
         assert!(tree.peak().unwrap() > 0);
         assert!(tree.cpu().is_ok());
     }

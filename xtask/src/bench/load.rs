@@ -44,17 +44,11 @@ pub(super) struct Answered {
 
 impl Connection {
     pub(super) fn open(address: SocketAddr) -> anyhow::Result<Self> {
-        let stream =
-            TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
+        let stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self {
-            stream,
-            address,
-            buffer: vec![0; MIB],
-            filled: 0,
-        })
+        Ok(Self { stream, address, buffer: vec![0; MIB], filled: 0 })
     }
 
     /// Gets a blob and throws it away; its length is checked.
@@ -70,12 +64,7 @@ impl Connection {
     }
 
     /// Gets a blob and checks every byte of it.
-    pub(super) fn get_and_verify(
-        &mut self,
-        path: &str,
-        blob: &Blob<'_>,
-        size: u64,
-    ) -> anyhow::Result<()> {
+    pub(super) fn get_and_verify(&mut self, path: &str, blob: &Blob<'_>, size: u64) -> anyhow::Result<()> {
         let mut hash = Sha256::new();
         // What came with the head is at the start of the buffer.
         let mut left = self.get(path, size)?;
@@ -88,24 +77,14 @@ impl Connection {
             left -= count as u64;
         }
         let found = digest(hash);
-        ensure!(
-            found == blob.digest(),
-            "`{path}` hashes to {found} and not to {}",
-            blob.digest()
-        );
+        ensure!(found == blob.digest(), "`{path}` hashes to {found} and not to {}", blob.digest());
         Ok(())
     }
 
     /// Pushes a blob as docker does: POST, PATCH with a streamed body, PUT.
     pub(super) fn push(&mut self, repository: &str, blob: &Blob<'_>) -> anyhow::Result<()> {
-        self.send(
-            &format!("POST /v2/{repository}/blobs/uploads/"),
-            "Content-Length: 0\r\n",
-        )?;
-        let upload = self
-            .answer(202)?
-            .location
-            .context("an upload without a Location")?;
+        self.send(&format!("POST /v2/{repository}/blobs/uploads/"), "Content-Length: 0\r\n")?;
+        let upload = self.answer(202)?.location.context("an upload without a Location")?;
         let upload = self.path_of(&upload);
 
         self.send(
@@ -113,38 +92,22 @@ impl Connection {
             "Content-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n",
         )?;
         blob.write_chunked(&self.stream)?;
-        let upload = self
-            .answer(202)?
-            .location
-            .context("a PATCH without a Location")?;
+        let upload = self.answer(202)?.location.context("a PATCH without a Location")?;
         let upload = self.path_of(&upload);
 
         let query = if upload.contains('?') { '&' } else { '?' };
-        self.send(
-            &format!("PUT {upload}{query}digest={}", blob.digest()),
-            "Content-Length: 0\r\n",
-        )?;
+        self.send(&format!("PUT {upload}{query}digest={}", blob.digest()), "Content-Length: 0\r\n")?;
         self.answer(201).map(drop)
     }
 
     /// Pushes a small blob in one PUT.
     pub(super) fn push_small(&mut self, repository: &str, bytes: &[u8]) -> anyhow::Result<String> {
         let digest = digest(Sha256::new_with_prefix(bytes));
-        self.send(
-            &format!("POST /v2/{repository}/blobs/uploads/"),
-            "Content-Length: 0\r\n",
-        )?;
-        let upload = self
-            .answer(202)?
-            .location
-            .context("an upload without a Location")?;
+        self.send(&format!("POST /v2/{repository}/blobs/uploads/"), "Content-Length: 0\r\n")?;
+        let upload = self.answer(202)?.location.context("an upload without a Location")?;
         let upload = self.path_of(&upload);
         let query = if upload.contains('?') { '&' } else { '?' };
-        self.put(
-            &format!("{upload}{query}digest={digest}"),
-            "application/octet-stream",
-            bytes,
-        )?;
+        self.put(&format!("{upload}{query}digest={digest}"), "application/octet-stream", bytes)?;
         Ok(digest)
     }
 
@@ -153,10 +116,7 @@ impl Connection {
         let mut request = head(
             &format!("PUT {path}"),
             self.address,
-            &format!(
-                "Content-Type: {media_type}\r\nContent-Length: {}\r\n",
-                body.len()
-            ),
+            &format!("Content-Type: {media_type}\r\nContent-Length: {}\r\n", body.len()),
         );
         request.extend_from_slice(body);
         self.stream.write_all(&request)?;
@@ -173,21 +133,12 @@ impl Connection {
     fn get(&mut self, path: &str, size: u64) -> anyhow::Result<u64> {
         self.send(&format!("GET {path}"), "")?;
         let (head, body) = self.head()?;
-        ensure!(
-            head.status == 200,
-            "`GET {path}` was answered with {}",
-            head.status
-        );
-        ensure!(
-            head.content_length == size,
-            "`{path}` has {} bytes and not {size}",
-            head.content_length
-        );
+        ensure!(head.status == 200, "`GET {path}` was answered with {}", head.status);
+        ensure!(head.content_length == size, "`{path}` has {} bytes and not {size}", head.content_length);
         self.buffer.copy_within(body..self.filled, 0);
         let came = (self.filled - body) as u64;
         self.filled = 0;
-        size.checked_sub(came)
-            .context("more bytes than the answer announced")
+        size.checked_sub(came).context("more bytes than the answer announced")
     }
 
     fn send(&mut self, line: &str, headers: &str) -> anyhow::Result<()> {
@@ -237,10 +188,7 @@ impl Connection {
 
     /// A Location may be a path or a whole URL of this server.
     fn path_of(&self, location: &str) -> String {
-        location
-            .strip_prefix(&format!("http://{}", self.address))
-            .unwrap_or(location)
-            .to_owned()
+        location.strip_prefix(&format!("http://{}", self.address)).unwrap_or(location).to_owned()
     }
 }
 
@@ -248,20 +196,12 @@ impl Head {
     fn parse(bytes: &[u8]) -> anyhow::Result<Self> {
         let text = str::from_utf8(bytes).context("a head that is not text")?;
         let mut lines = text.split("\r\n");
-        let status = lines
-            .next()
-            .and_then(|line| line.split(' ').nth(1))
-            .and_then(|status| status.parse().ok());
-        let mut head = Self {
-            status: status.context("no status line")?,
-            content_length: 0,
-            location: None,
-        };
+        let status =
+            lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
+        let mut head = Self { status: status.context("no status line")?, content_length: 0, location: None };
         for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
             if name.eq_ignore_ascii_case("content-length") {
-                head.content_length = value
-                    .parse()
-                    .context("a Content-Length that is not a number")?;
+                head.content_length = value.parse().context("a Content-Length that is not a number")?;
             } else if name.eq_ignore_ascii_case("location") {
                 head.location = Some(value.to_owned());
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
@@ -280,14 +220,8 @@ pub(super) fn many_gets(
     connections: usize,
     lasting: Duration,
 ) -> anyhow::Result<Answered> {
-    let request = head(
-        &format!("GET {path}"),
-        address,
-        &format!("Accept: {accept}\r\n"),
-    );
-    many(address, connections, lasting, |connection, _, _| {
-        connection.exchange(&request)
-    })
+    let request = head(&format!("GET {path}"), address, &format!("Accept: {accept}\r\n"));
+    many(address, connections, lasting, |connection, _, _| connection.exchange(&request))
 }
 
 /// The same with PUTs; `path_and_body` gets the connection's number and the request's.
@@ -298,15 +232,10 @@ pub(super) fn many_puts(
     lasting: Duration,
     path_and_body: impl Fn(usize, u64) -> (String, Vec<u8>) + Sync,
 ) -> anyhow::Result<Answered> {
-    many(
-        address,
-        connections,
-        lasting,
-        |connection, number, request| {
-            let (path, body) = path_and_body(number, request);
-            connection.put(&path, media_type, &body)
-        },
-    )
+    many(address, connections, lasting, |connection, number, request| {
+        let (path, body) = path_and_body(number, request);
+        connection.put(&path, media_type, &body)
+    })
 }
 
 fn many(
@@ -315,9 +244,7 @@ fn many(
     lasting: Duration,
     work: impl Fn(&mut Connection, usize, u64) -> anyhow::Result<()> + Sync,
 ) -> anyhow::Result<Answered> {
-    let mut open = (0..connections)
-        .map(|_| Connection::open(address))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let mut open = (0..connections).map(|_| Connection::open(address)).collect::<anyhow::Result<Vec<_>>>()?;
     let together = Barrier::new(connections + 1);
     std::thread::scope(|scope| {
         let (together, work) = (&together, &work);
@@ -341,14 +268,9 @@ fn many(
         let started = Instant::now();
         let mut requests = 0;
         for worker in workers {
-            requests += worker
-                .join()
-                .map_err(|_| anyhow::anyhow!("a connection's thread panicked"))??;
+            requests += worker.join().map_err(|_| anyhow::anyhow!("a connection's thread panicked"))??;
         }
-        Ok(Answered {
-            requests,
-            elapsed: started.elapsed(),
-        })
+        Ok(Answered { requests, elapsed: started.elapsed() })
     })
 }
 
@@ -361,10 +283,7 @@ fn head(line: &str, address: SocketAddr, headers: &str) -> Vec<u8> {
 
 /// Where the body starts, when the whole head is there.
 fn find_end(bytes: &[u8]) -> Option<usize> {
-    bytes
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .map(|at| at + 4)
+    bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
 }
 
 #[cfg(test)]
@@ -373,15 +292,10 @@ mod tests {
 
     #[test]
     fn reads_a_head() {
-        let bytes =
-            b"HTTP/1.1 202 Accepted\r\ncontent-LENGTH: 12\r\nLocation: /v2/a?b=c\r\n\r\nbody";
+        let bytes = b"HTTP/1.1 202 Accepted\r\ncontent-LENGTH: 12\r\nLocation: /v2/a?b=c\r\n\r\nbody";
         let end = find_end(bytes).unwrap();
         assert_eq!(&bytes[end..], b"body");
-        let expected = Head {
-            status: 202,
-            content_length: 12,
-            location: Some("/v2/a?b=c".to_owned()),
-        };
+        let expected = Head { status: 202, content_length: 12, location: Some("/v2/a?b=c".to_owned()) };
         assert_eq!(Head::parse(&bytes[..end]).unwrap(), expected);
         assert_eq!(find_end(b"HTTP/1.1 200 OK\r\nA: b\r\n"), None);
     }

@@ -49,57 +49,37 @@ impl Report {
         server: &'static str,
         sample: f64,
     ) {
-        let same = |series: &&mut Series| {
-            (series.work, series.measure, series.server) == (work, measure, server)
-        };
+        let same =
+            |series: &&mut Series| (series.work, series.measure, series.server) == (work, measure, server);
         if let Some(series) = self.series.iter_mut().find(same) {
             series.samples.push(sample);
         } else {
-            self.series.push(Series {
-                work,
-                measure,
-                server,
-                samples: vec![sample],
-            });
+            self.series.push(Series { work, measure, server, samples: vec![sample] });
         }
     }
 
     /// A table with a row for each measure and a column for each server, then the ratios.
     pub(super) fn markdown(&self, subject: &'static str, promises: &[Promise]) -> String {
         let servers = distinct(self.series.iter().map(|series| series.server));
-        let rows = distinct(
-            self.series
-                .iter()
-                .map(|series| (series.work, series.measure)),
-        );
+        let rows = distinct(self.series.iter().map(|series| (series.work, series.measure)));
         let mut text = format!(
             "| work | measure | {} |\n|---|---|{}\n",
             servers.join(" | "),
             "--:|".repeat(servers.len())
         );
         for (work, measure) in rows {
-            let cells = servers.iter().map(|server| {
-                self.median(work, measure, server)
-                    .map_or("–".to_owned(), readable)
-            });
+            let cells = servers
+                .iter()
+                .map(|server| self.median(work, measure, server).map_or("–".to_owned(), readable));
             // Writing to a String does not fail.
-            let _ = writeln!(
-                text,
-                "| {work} | {measure} | {} |",
-                cells.collect::<Vec<_>>().join(" | ")
-            );
+            let _ = writeln!(text, "| {work} | {measure} | {} |", cells.collect::<Vec<_>>().join(" | "));
         }
         let ratios = self.ratios(subject, promises);
         if !ratios.is_empty() {
             text.push_str("\n| ratio | promised | measured | kept |\n|---|--:|--:|---|\n");
         }
         for ratio in ratios {
-            let Promise {
-                work,
-                measure,
-                over,
-                bound,
-            } = ratio.promise;
+            let Promise { work, measure, over, bound } = ratio.promise;
             let kept = if ratio.kept() { "yes" } else { "NO" };
             let _ = writeln!(
                 text,
@@ -130,18 +110,16 @@ impl Report {
             .filter_map(|&promise| {
                 let ours = self.median(promise.work, promise.measure, subject)?;
                 let theirs = self.median(promise.work, promise.measure, promise.over)?;
-                Some(Ratio {
-                    promise,
-                    value: ours / theirs,
-                })
+                Some(Ratio { promise, value: ours / theirs })
             })
             .collect()
     }
 
     fn median(&self, work: &str, measure: &str, server: &str) -> Option<f64> {
-        let series = self.series.iter().find(|series| {
-            (series.work, series.measure, series.server) == (work, measure, server)
-        })?;
+        let series = self
+            .series
+            .iter()
+            .find(|series| (series.work, series.measure, series.server) == (work, measure, server))?;
         Some(median(&series.samples))
     }
 }
@@ -169,11 +147,7 @@ fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 {
-        sorted[middle]
-    } else {
-        f64::midpoint(sorted[middle - 1], sorted[middle])
-    }
+    if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) }
 }
 
 /// Three significant digits, and no more decimals than they need.
@@ -207,18 +181,8 @@ mod tests {
         }
         report.add("GET", "CPU s", "nginx", 1.0);
         report.add("PUT", "per s", "pier", 1234.5);
-        let promise = Promise {
-            work: "GET",
-            measure: "CPU s",
-            over: "nginx",
-            bound: Bound::AtMost(0.4),
-        };
-        let unmeasured = Promise {
-            work: "PUT",
-            measure: "per s",
-            over: "nginx",
-            bound: Bound::AtLeast(5.0),
-        };
+        let promise = Promise { work: "GET", measure: "CPU s", over: "nginx", bound: Bound::AtMost(0.4) };
+        let unmeasured = Promise { work: "PUT", measure: "per s", over: "nginx", bound: Bound::AtLeast(5.0) };
         assert_eq!(
             report.markdown("pier", &[promise, unmeasured]),
             "| work | measure | pier | nginx |\n|---|---|--:|--:|\n| GET | CPU s | 0.500 | 1.00 |\n| PUT | per s | 1234 | – |\n\n\
@@ -229,13 +193,6 @@ mod tests {
 
     #[test]
     fn finds_the_middle() {
-        assert_eq!(
-            (
-                median(&[3.0]),
-                median(&[4.0, 1.0]),
-                median(&[9.0, 1.0, 2.0])
-            ),
-            (3.0, 2.5, 2.0)
-        );
+        assert_eq!((median(&[3.0]), median(&[4.0, 1.0]), median(&[9.0, 1.0, 2.0])), (3.0, 2.5, 2.0));
     }
 }

@@ -53,13 +53,7 @@ impl Server {
             Contestant::Pier => {
                 let running = Pier::start(pier, &folder.join("pier"))?;
                 let (address, pid) = (running.address, running.child.id());
-                Ok(Self::new(
-                    "pier",
-                    address,
-                    pid,
-                    Role::Registry,
-                    Running::Pier(running),
-                ))
+                Ok(Self::new("pier", address, pid, Role::Registry, Running::Pier(running)))
             }
             Contestant::DockerRegistry => {
                 let running = DockerRegistry::start()?;
@@ -80,29 +74,11 @@ impl Server {
     fn nginx(name: &'static str, files: &Path, sendfile: Sendfile) -> anyhow::Result<Self> {
         let running = Nginx::start(files, sendfile)?;
         let (address, pid) = (running.address(), running.pid());
-        Ok(Self::new(
-            name,
-            address,
-            pid,
-            Role::Files,
-            Running::Nginx(running),
-        ))
+        Ok(Self::new(name, address, pid, Role::Files, Running::Nginx(running)))
     }
 
-    fn new(
-        name: &'static str,
-        address: SocketAddr,
-        pid: u32,
-        role: Role,
-        running: Running,
-    ) -> Self {
-        Self {
-            name,
-            address,
-            tree: Tree { root: pid },
-            role,
-            _running: running,
-        }
+    fn new(name: &'static str, address: SocketAddr, pid: u32, role: Role, running: Running) -> Self {
+        Self { name, address, tree: Tree { root: pid }, role, _running: running }
     }
 }
 
@@ -132,19 +108,11 @@ impl Pier {
         // It says where it listens when it does, and closes its output if it never will.
         let mut line = String::new();
         let stdout = child.stdout.take().context("pier has no standard output")?;
-        BufReader::new(stdout)
-            .read_line(&mut line)
-            .context("cannot read what pier says")?;
-        let address = line
-            .trim()
-            .strip_prefix("listening on http://")
-            .and_then(|address| address.parse().ok());
+        BufReader::new(stdout).read_line(&mut line).context("cannot read what pier says")?;
+        let address =
+            line.trim().strip_prefix("listening on http://").and_then(|address| address.parse().ok());
         let pier = address.map(|address| Self { child, address });
-        ensure!(
-            pier.is_some(),
-            "pier did not say where it listens but `{}`",
-            line.trim()
-        );
+        ensure!(pier.is_some(), "pier did not say where it listens but `{}`", line.trim());
         pier.context("just checked")
     }
 }

@@ -73,14 +73,12 @@ impl Place {
             (_, Self::Pier) => Some("`pier` wires everything and is wired into nothing"),
             (Self::Testkit | Self::Tool, _) => None,
             (_, Self::Testkit) => Some("testkit is for tests: make it a dev-dependency"),
-            (Self::Pier, _)
-            | (Self::Content, Self::Oci)
-            | (Self::Sibling, Self::Oci | Self::Content) => None,
+            (Self::Pier, _) | (Self::Content, Self::Oci) | (Self::Sibling, Self::Oci | Self::Content) => None,
             (Self::Oci, _) => Some("`oci` is the vocabulary and depends on none of ours"),
             (Self::Content, _) => Some("`content` is the contract and depends on `oci` only"),
-            (Self::Sibling, _) => Some(
-                "siblings never import one another; what two of them need belongs in `content`",
-            ),
+            (Self::Sibling, _) => {
+                Some("siblings never import one another; what two of them need belongs in `content`")
+            }
         }
     }
 }
@@ -99,35 +97,29 @@ pub(super) fn packages(metadata: &str) -> anyhow::Result<Vec<Package>> {
 
 /// Every forbidden arrow between packages of the workspace, and every package that is not on the map.
 pub(super) fn check(packages: &[Package]) -> Vec<Offence> {
-    let ours: BTreeMap<&str, Option<Place>> = packages
-        .iter()
-        .map(|package| (package.name.as_str(), Place::of(&package.name)))
-        .collect();
+    let ours: BTreeMap<&str, Option<Place>> =
+        packages.iter().map(|package| (package.name.as_str(), Place::of(&package.name))).collect();
     let mut offences = Vec::new();
     for package in packages {
         let Some(from) = Place::of(&package.name) else {
             offences.push(Offence::file(
                 &package.manifest_path,
-                format!(
-                    "`{}` is not on the map: give it a place in xtask/src/tidy/arrows.rs",
-                    package.name
-                ),
+                format!("`{}` is not on the map: give it a place in xtask/src/tidy/arrows.rs", package.name),
             ));
             continue;
         };
         for dependency in &package.dependencies {
+            // A crate's tests may ask for the crate itself with a feature more.
+            if dependency.name == package.name {
+                continue;
+            }
             // A dependency that is not on the map is reported as a package; one that is not ours is no arrow of the map.
             let Some(Some(to)) = ours.get(dependency.name.as_str()) else {
                 continue;
             };
             let for_tests = dependency.kind.as_deref() == Some("dev") && *to == Place::Testkit;
             if let Some(why) = from.forbids(*to).filter(|_| !for_tests) {
-                offences.push(forbidden(
-                    &package.manifest_path,
-                    &package.name,
-                    dependency,
-                    why,
-                ));
+                offences.push(forbidden(&package.manifest_path, &package.name, dependency, why));
             }
         }
     }
@@ -135,14 +127,8 @@ pub(super) fn check(packages: &[Package]) -> Vec<Offence> {
 }
 
 fn forbidden(manifest: &Path, from: &str, dependency: &Dependency, why: &str) -> Offence {
-    let kind = dependency
-        .kind
-        .as_ref()
-        .map_or(String::new(), |kind| format!(" ({kind}-dependency)"));
-    Offence::file(
-        manifest,
-        format!("{from} -> {}{kind}: {why}", dependency.name),
-    )
+    let kind = dependency.kind.as_ref().map_or(String::new(), |kind| format!(" ({kind}-dependency)"));
+    Offence::file(manifest, format!("{from} -> {}{kind}: {why}", dependency.name))
 }
 
 #[cfg(test)]
@@ -156,10 +142,7 @@ mod tests {
             "workspace_root": "/w",
             "packages": [package(from, serde_json::json!([{"name": to, "kind": kind}])), package(to, serde_json::json!([]))],
         });
-        check(&packages(&metadata.to_string()).unwrap())
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        check(&packages(&metadata.to_string()).unwrap()).iter().map(ToString::to_string).collect()
     }
 
     #[track_caller]
@@ -183,6 +166,7 @@ mod tests {
         }
         allowed("pier", "pier-oci", None);
         allowed("xtask", "pier-testkit", None);
+        allowed("pier-content", "pier-content", Some("dev"));
     }
 
     #[test]
@@ -213,17 +197,13 @@ mod tests {
             "pier-fleet",
             "pier-store",
             Some("dev"),
-            &format!(
-                "crates/pier-fleet/Cargo.toml: pier-fleet -> pier-store (dev-dependency): {why}"
-            ),
+            &format!("crates/pier-fleet/Cargo.toml: pier-fleet -> pier-store (dev-dependency): {why}"),
         );
         refused(
             "pier-swarm",
             "pier-client",
             Some("build"),
-            &format!(
-                "crates/pier-swarm/Cargo.toml: pier-swarm -> pier-client (build-dependency): {why}"
-            ),
+            &format!("crates/pier-swarm/Cargo.toml: pier-swarm -> pier-client (build-dependency): {why}"),
         );
     }
 
@@ -247,12 +227,7 @@ mod tests {
             None,
             "crates/pier-testkit/Cargo.toml: pier-testkit -> pier: `pier` wires everything and is wired into nothing",
         );
-        refused(
-            "pier",
-            "xtask",
-            None,
-            "crates/pier/Cargo.toml: pier -> xtask: nothing depends on xtask",
-        );
+        refused("pier", "xtask", None, "crates/pier/Cargo.toml: pier -> xtask: nothing depends on xtask");
     }
 
     #[test]

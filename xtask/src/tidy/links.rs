@@ -18,11 +18,7 @@ pub(super) fn check(path: &Path, text: &str, exists: impl Fn(&Path) -> bool) -> 
         for target in targets(line).filter(|target| is_local(target)) {
             let file = target.split(['#', '?']).next().unwrap_or(target);
             if !resolve(path, file).is_some_and(|file| exists(&file)) {
-                offences.push(Offence::line(
-                    path,
-                    index,
-                    format!("the link `{target}` leads nowhere"),
-                ));
+                offences.push(Offence::line(path, index, format!("the link `{target}` leads nowhere")));
             }
         }
     }
@@ -31,17 +27,9 @@ pub(super) fn check(path: &Path, text: &str, exists: impl Fn(&Path) -> bool) -> 
 
 /// What stands in `](…)`, and after a `[name]:` at the start of a line; a title behind it is left out.
 fn targets(line: &str) -> impl Iterator<Item = &str> {
-    let inline = line
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split(')').next());
-    let reference = line
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once("]:"))
-        .map(|(_, target)| target);
-    inline
-        .chain(reference)
-        .filter_map(|target| target.split_whitespace().next())
+    let inline = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let reference = line.strip_prefix('[').and_then(|rest| rest.split_once("]:")).map(|(_, target)| target);
+    inline.chain(reference).filter_map(|target| target.split_whitespace().next())
 }
 
 fn is_local(target: &str) -> bool {
@@ -68,48 +56,24 @@ mod tests {
 
     #[track_caller]
     fn check_text(text: &str, expected: &[&str]) {
-        let exists = |path: &Path| {
-            ["README.md", "docs", "docs/pull.md"]
-                .map(Path::new)
-                .contains(&path)
-        };
-        let found: Vec<_> = check(Path::new("docs/a.md"), text, exists)
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let exists = |path: &Path| ["README.md", "docs", "docs/pull.md"].map(Path::new).contains(&path);
+        let found: Vec<_> =
+            check(Path::new("docs/a.md"), text, exists).iter().map(ToString::to_string).collect();
         assert_eq!(found, expected);
     }
 
     #[test]
     fn follows_links_to_files() {
-        check_text(
-            "See [a](pull.md), [b](../README.md#top \"Title\") and [c](../docs).",
-            &[],
-        );
-        check_text(
-            "\n[a](gone.md) and [b](pull.md)",
-            &["docs/a.md:2: the link `gone.md` leads nowhere"],
-        );
-        check_text(
-            "[a]: gone.md#x",
-            &["docs/a.md:1: the link `gone.md#x` leads nowhere"],
-        );
-        check_text(
-            "[a](../../README.md)",
-            &["docs/a.md:1: the link `../../README.md` leads nowhere"],
-        );
-        check_text(
-            "[a](/README.md)",
-            &["docs/a.md:1: the link `/README.md` leads nowhere"],
-        );
+        check_text("See [a](pull.md), [b](../README.md#top \"Title\") and [c](../docs).", &[]);
+        check_text("\n[a](gone.md) and [b](pull.md)", &["docs/a.md:2: the link `gone.md` leads nowhere"]);
+        check_text("[a]: gone.md#x", &["docs/a.md:1: the link `gone.md#x` leads nowhere"]);
+        check_text("[a](../../README.md)", &["docs/a.md:1: the link `../../README.md` leads nowhere"]);
+        check_text("[a](/README.md)", &["docs/a.md:1: the link `/README.md` leads nowhere"]);
     }
 
     #[test]
     fn leaves_the_rest_alone() {
-        check_text(
-            "[a](https://example.com/x.md) [b](#there) [c](mailto:a@example.com)",
-            &[],
-        );
+        check_text("[a](https://example.com/x.md) [b](#there) [c](mailto:a@example.com)", &[]);
         check_text("```\n[a](gone.md)\n```\n", &[]);
     }
 }

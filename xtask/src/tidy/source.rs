@@ -9,23 +9,11 @@ const NAMELESS: [&str; 4] = ["utils", "helpers", "common", "manager"];
 
 /// Attributes that hide something, as they stand at the start of a line, and what to do instead.
 const ATTRIBUTES: [(&str, &str); 5] = [
-    (
-        "#[ignore",
-        "a test that does not run proves nothing: make it run, or remove it",
-    ),
+    ("#[ignore", "a test that does not run proves nothing: make it run, or remove it"),
     ("#[should_panic", "assert the exact error instead"),
-    (
-        "#[allow(",
-        "say `#[expect(…, reason = \"…\")]`, which goes away with its cause",
-    ),
-    (
-        "#![allow(",
-        "say `#![expect(…, reason = \"…\")]`, which goes away with its cause",
-    ),
-    (
-        "#![feature(",
-        "the installed stable toolchain has to build this",
-    ),
+    ("#[allow(", "say `#[expect(…, reason = \"…\")]`, which goes away with its cause"),
+    ("#![allow(", "say `#![expect(…, reason = \"…\")]`, which goes away with its cause"),
+    ("#![feature(", "the installed stable toolchain has to build this"),
 ];
 
 /// Every offence in one file; `path` is relative to the workspace.
@@ -33,21 +21,15 @@ pub(super) fn check(path: &Path, text: &str) -> Vec<Offence> {
     let mut offences = Vec::new();
     offences.extend(name(path).map(|what| Offence::file(path, what)));
     if !text.starts_with("//! ") {
-        offences.push(Offence::file(
-            path,
-            "starts without a `//!` header that says what it is and why this way",
-        ));
+        offences
+            .push(Offence::file(path, "starts without a `//!` header that says what it is and why this way"));
     }
     let for_tests = may_use_testkit(path);
     for (index, line) in text.lines().enumerate() {
         let code = line.trim_start();
         for (attribute, instead) in ATTRIBUTES {
             if code.starts_with(attribute) {
-                offences.push(Offence::line(
-                    path,
-                    index,
-                    format!("`{attribute}`: {instead}"),
-                ));
+                offences.push(Offence::line(path, index, format!("`{attribute}`: {instead}")));
             }
         }
         if is_open_ended(line) {
@@ -58,11 +40,7 @@ pub(super) fn check(path: &Path, text: &str) -> Vec<Offence> {
             ));
         }
         if !for_tests && !code.starts_with("//") && code.contains("pier_testkit") {
-            offences.push(Offence::line(
-                path,
-                index,
-                "testkit is used in `tests/`, never in `src`",
-            ));
+            offences.push(Offence::line(path, index, "testkit is used in `tests/`, never in `src`"));
         }
     }
     offences
@@ -71,13 +49,9 @@ pub(super) fn check(path: &Path, text: &str) -> Vec<Offence> {
 fn name(path: &Path) -> Option<String> {
     let stem = path.file_stem()?.to_str()?;
     if stem == "mod" {
-        return Some(
-            "name the file after its module and put it beside the module's folder".to_owned(),
-        );
+        return Some("name the file after its module and put it beside the module's folder".to_owned());
     }
-    NAMELESS
-        .contains(&stem)
-        .then(|| format!("`{stem}` says nothing: find the noun for what is in it"))
+    NAMELESS.contains(&stem).then(|| format!("`{stem}` says nothing: find the noun for what is in it"))
 }
 
 /// Testkit itself, tools, and all that cargo does not build into a library or a program.
@@ -110,17 +84,15 @@ mod tests {
 
     #[track_caller]
     fn check_text(path: &str, text: &str, expected: &[&str]) {
-        let found: Vec<_> = check(Path::new(path), text)
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let found: Vec<_> = check(Path::new(path), text).iter().map(ToString::to_string).collect();
         assert_eq!(found, expected);
     }
 
     #[test]
     fn wants_a_header() {
         check_text("crates/oci/src/a.rs", "//! What.\nfn f() {}\n", &[]);
-        let missing = "crates/oci/src/a.rs: starts without a `//!` header that says what it is and why this way";
+        let missing =
+            "crates/oci/src/a.rs: starts without a `//!` header that says what it is and why this way";
         check_text("crates/oci/src/a.rs", "fn f() {}\n", &[missing]);
         check_text("crates/oci/src/a.rs", "\n//! What.\n", &[missing]);
         check_text("crates/oci/src/a.rs", "", &[missing]);
@@ -147,9 +119,7 @@ mod tests {
         check_text(
             "a.rs",
             "//! A.\n    #[ignore]\n",
-            &[
-                "a.rs:2: `#[ignore`: a test that does not run proves nothing: make it run, or remove it",
-            ],
+            &["a.rs:2: `#[ignore`: a test that does not run proves nothing: make it run, or remove it"],
         );
         check_text(
             "a.rs",
@@ -159,15 +129,9 @@ mod tests {
         check_text(
             "a.rs",
             "//! A.\n#[allow(dead_code)]\n",
-            &[
-                "a.rs:2: `#[allow(`: say `#[expect(…, reason = \"…\")]`, which goes away with its cause",
-            ],
+            &["a.rs:2: `#[allow(`: say `#[expect(…, reason = \"…\")]`, which goes away with its cause"],
         );
-        check_text(
-            "a.rs",
-            "//! A.\n#[expect(dead_code, reason = \"b\")]\n",
-            &[],
-        );
+        check_text("a.rs", "//! A.\n#[expect(dead_code, reason = \"b\")]\n", &[]);
         check_text("a.rs", "//! A.\n#[test]\nlet words = \"#[ignore]\";\n", &[]);
     }
 
@@ -175,18 +139,11 @@ mod tests {
     fn refuses_notes_without_a_condition() {
         // Put together here, so that this file itself is tidy.
         let note = |rest: &str| format!("//! A.\nf(); /{}", rest.replace("NOTE", "TODO"));
-        let offence = "a.rs:2: a note of work to do without the condition that removes it: write `TODO(when …)`";
+        let offence =
+            "a.rs:2: a note of work to do without the condition that removes it: write `TODO(when …)`";
         check_text("a.rs", &note("/ NOTE: later\n"), &[offence]);
-        check_text(
-            "a.rs",
-            &note("/ NOTE\n").replace("TODO", "FIXME"),
-            &[offence],
-        );
-        check_text(
-            "a.rs",
-            &note("/ NOTE(when rustix 2 is out): drop this.\n"),
-            &[],
-        );
+        check_text("a.rs", &note("/ NOTE\n").replace("TODO", "FIXME"), &[offence]);
+        check_text("a.rs", &note("/ NOTE(when rustix 2 is out): drop this.\n"), &[]);
         check_text("a.rs", &note("* NOTE */\n"), &[]);
         check_text("a.rs", &note("/ A MASNOTEON.\n"), &[]);
     }
@@ -208,10 +165,6 @@ mod tests {
         ] {
             check_text(path, text, &[]);
         }
-        check_text(
-            "crates/store/src/a.rs",
-            "//! A.\n/// Not `pier_testkit`.\n",
-            &[],
-        );
+        check_text("crates/store/src/a.rs", "//! A.\n/// Not `pier_testkit`.\n", &[]);
     }
 }

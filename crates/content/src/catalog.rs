@@ -1,0 +1,97 @@
+//! Names, manifests and the graph.
+
+use std::{fmt::Debug, sync::Arc};
+
+use async_trait::async_trait;
+use pier_oci::{Descriptor, Digest, Manifest, RepositoryName, Selector, Tag};
+
+use crate::Result;
+
+/// What a repository shows: its manifests, their tags, and the blobs that it links.
+///
+/// Each call is one transaction: it happened wholly or not at all, and what it acknowledged is durable.
+/// Names are per repository; bytes are shared between all of them.
+#[async_trait]
+pub trait Catalog: Debug + Send + Sync {
+    /// Stores a manifest and moves tags to it, in one step.
+    ///
+    /// # Errors
+    /// [`Missing`](crate::Error::Missing) under [`Completeness::Strict`] when the repository lacks a child;
+    /// [`Size`](crate::Error::Size) when a blob that it has is not as long as the manifest says.
+    async fn put_manifest(&self, put: PutManifest) -> Result<()>;
+
+    /// The manifest that a tag or a digest names in a repository, as it was stored, byte for byte.
+    async fn resolve(&self, repository: &RepositoryName, selector: &Selector) -> Result<Arc<Manifest>>;
+
+    /// Removes a manifest and every tag that names it. Content that nothing else names is collected later.
+    async fn delete_manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<()>;
+
+    /// Removes a tag and keeps the manifest.
+    async fn untag(&self, repository: &RepositoryName, tag: &Tag) -> Result<()>;
+
+    /// Up to `limit` tags in byte order, those after `after` (any string). `NotFound` for a repository that
+    /// has never held anything.
+    async fn tags(&self, repository: &RepositoryName, after: Option<&str>, limit: usize)
+    -> Result<Page<Tag>>;
+
+    /// Up to `limit` repositories that hold a manifest, in byte order, those after `after` (any string).
+    async fn repositories(&self, after: Option<&str>, limit: usize) -> Result<Page<RepositoryName>>;
+
+    /// The manifests of a repository whose `subject` is `digest`, which itself need not exist, oldest first.
+    /// Descriptors carry the artifact type and the annotations, as the specification asks.
+    async fn referrers(&self, repository: &RepositoryName, digest: &Digest) -> Result<Vec<Descriptor>>;
+
+    /// Lets a repository show a committed blob, and leases it so that it is not collected before a manifest
+    /// names it. Doing so again renews the lease. Gives the blob's size in bytes.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::Error::NotFound) when the claim does not hold or the blob is not committed.
+    async fn link(&self, repository: &RepositoryName, digest: &Digest, claim: Claim) -> Result<u64>;
+
+    /// The size of a blob that the repository shows, `None` when it shows none.
+    async fn linked(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>>;
+
+    /// Stops showing a blob. `NotFound` when it was not shown; [`InUse`](crate::Error::InUse) while a manifest
+    /// of the repository names it.
+    async fn unlink(&self, repository: &RepositoryName, digest: &Digest) -> Result<()>;
+}
+
+/// What [`Catalog::put_manifest`] stores.
+#[derive(Clone, Debug)]
+pub struct PutManifest {
+    /// Where.
+    pub repository: RepositoryName,
+    /// What; its bytes are kept as they are.
+    pub manifest: Arc<Manifest>,
+    /// Tags that name it from then on.
+    pub tags: Vec<Tag>,
+    /// Whether all of its children have to be there.
+    pub completeness: Completeness,
+}
+
+/// Whether a manifest's children have to be in its repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completeness {
+    /// All of them, but for layers that may not be distributed. A missing subject is always accepted.
+    Strict,
+    /// Children may be left out on purpose, such as other platforms of an index.
+    Sparse,
+}
+
+/// Why a repository may show a blob that is committed already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// This repository shows it, and the caller may read there. The same repository renews its lease.
+    From(RepositoryName),
+    /// The caller has shown that it has the bytes, or that the place they come from would give them.
+    Proven,
+}
+
+/// One page of an ordered listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// Whether there is more behind the last item.
+    pub more: bool,
+}

@@ -1,0 +1,330 @@
+//! Errors by what the caller can do about them.
+//!
+//! One enum for every implementation of the contract, because a caller that holds a `dyn` trait acts on the
+//! kind of failure and not on who produced it: ask again, wait, take over, give up, show a hint. The cause is
+//! kept as `source()`; the subject (digest, repository, path) is always a field and never only text.
+
+use std::{fmt, io, path::PathBuf, time::Duration};
+
+use pier_oci::{Digest, Platform, RepositoryName, Selector, SessionId};
+
+/// What every fallible call of the contract returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A cause of any type, kept for the chain that is shown to people.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a call failed on, in the specification's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Subject {
+    /// A blob, by digest, wherever it is.
+    Blob(Digest),
+    /// A blob as seen from a repository.
+    RepositoryBlob(RepositoryName, Digest),
+    /// A manifest of a repository, by tag or by digest.
+    Manifest(RepositoryName, Selector),
+    /// A repository.
+    Repository(RepositoryName),
+    /// An upload session.
+    Upload(SessionId),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blob(digest) => write!(f, "blob `{digest}`"),
+            Self::RepositoryBlob(repository, digest) => {
+                write!(f, "blob `{digest}` of repository `{repository}`")
+            }
+            Self::Manifest(repository, Selector::Tag(tag)) => {
+                write!(f, "manifest `{repository}:{tag}`")
+            }
+            Self::Manifest(repository, Selector::Digest(digest)) => {
+                write!(f, "manifest `{repository}@{digest}`")
+            }
+            Self::Repository(repository) => write!(f, "repository `{repository}`"),
+            Self::Upload(session) => write!(f, "upload `{session}`"),
+        }
+    }
+}
+
+/// Why a call of the contract failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It does not exist, or the repository does not show it. Asking again gives the same answer.
+    #[error("{subject} is not there")]
+    NotFound {
+        /// What was asked for.
+        subject: Subject,
+    },
+
+    /// A manifest names content that its repository does not have. Push that first, or store it sparsely.
+    #[error("repository `{repository}` lacks {} that the manifest names: {}", plural(digests.len()), list(digests))]
+    Missing {
+        /// The repository that the manifest was meant for.
+        repository: RepositoryName,
+        /// What it lacks, in the manifest's order.
+        digests: Vec<Digest>,
+    },
+
+    /// Bytes do not have the digest that they came under. They are gone; whoever sent them is named if known.
+    #[error("content does not match its digest: expected `{expected}`, found `{actual}`{}", by(origin.as_deref()))]
+    Integrity {
+        /// The digest that was asked for.
+        expected: Digest,
+        /// The digest that the bytes have.
+        actual: Digest,
+        /// The source that sent them, when one source sent them all.
+        origin: Option<String>,
+    },
+
+    /// Content is longer or shorter than its descriptor says.
+    #[error("{subject} has {actual} bytes where {expected} were announced{}", by(origin.as_deref()))]
+    Size {
+        /// What has the wrong size.
+        subject: Subject,
+        /// Bytes announced.
+        expected: u64,
+        /// Bytes found; a lower bound when reading stopped there.
+        actual: u64,
+        /// The source that sent them, when one source sent them all.
+        origin: Option<String>,
+    },
+
+    /// The request itself is wrong and stays wrong.
+    #[error("{subject}: {reason}")]
+    Invalid {
+        /// What it was about.
+        subject: Subject,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A write does not start where the content ends, or a range is outside of it.
+    #[error("{subject}: offset {offset} is outside of what is acceptable, {expected} was expected")]
+    OutOfRange {
+        /// What it was about.
+        subject: Subject,
+        /// Where the write or the read wanted to start, in bytes.
+        offset: u64,
+        /// Where it has to start, or the size that it has to stay below, in bytes.
+        expected: u64,
+    },
+
+    /// It cannot be removed because something still names it.
+    #[error("{subject} is in use: {by}")]
+    InUse {
+        /// What was to be removed.
+        subject: Subject,
+        /// Who holds it.
+        by: String,
+    },
+
+    /// Somebody else is at work on it and did not finish within the bound. Worth asking again.
+    #[error("{subject} is held by another writer, waited {} s", waited.as_secs())]
+    Busy {
+        /// What is held.
+        subject: Subject,
+        /// How long the call waited.
+        waited: Duration,
+    },
+
+    /// The writer that was being followed is gone and its bytes are kept. Ask again, and perhaps take over.
+    #[error("{subject} was abandoned by its writer")]
+    Abandoned {
+        /// What was being followed.
+        subject: Subject,
+    },
+
+    /// An index has no image for a platform. Choose another platform, or build the image for this one.
+    #[error("no image for platform `{wanted}`, there is {}", platforms(available))]
+    NoPlatform {
+        /// The platform that was asked for.
+        wanted: Box<Platform>,
+        /// The platforms that there are, attestations left out.
+        available: Vec<Platform>,
+    },
+
+    /// No space is left where the content has to go. Nothing that was acknowledged is lost.
+    #[error("no space left on the device: {operation} `{}`", path.display())]
+    StorageFull {
+        /// What was being done.
+        operation: &'static str,
+        /// Where.
+        path: PathBuf,
+    },
+
+    /// The other side did not answer, broke off or said to come back later. Worth another attempt.
+    #[error("{origin} cannot be reached or did not finish: {operation}")]
+    Unavailable {
+        /// Who was asked.
+        origin: String,
+        /// What was being done.
+        operation: &'static str,
+        /// How long it asked to be left alone.
+        retry_after: Option<Duration>,
+        /// The cause.
+        #[source]
+        source: Option<BoxError>,
+    },
+
+    /// Credentials are missing or were refused.
+    #[error("{origin} refuses: {reason}")]
+    Denied {
+        /// Who refused.
+        origin: String,
+        /// What it said.
+        reason: String,
+    },
+
+    /// This place cannot do that.
+    #[error("{what} is not supported here")]
+    Unsupported {
+        /// What was asked.
+        what: &'static str,
+    },
+
+    /// A file could not be read or written.
+    #[error("{operation} `{}`", path.display())]
+    Io {
+        /// What was being done.
+        operation: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+
+    /// The catalog's database failed.
+    #[error("catalog: {operation}")]
+    Database {
+        /// What was being done.
+        operation: &'static str,
+        /// The cause.
+        #[source]
+        source: BoxError,
+    },
+}
+
+impl Error {
+    /// `NotFound` for a blob that no store has.
+    pub fn blob_not_found(digest: Digest) -> Self {
+        Self::NotFound { subject: Subject::Blob(digest) }
+    }
+
+    /// An I/O failure on a path; a full device becomes [`Error::StorageFull`].
+    pub fn io(operation: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        let path = path.into();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::StorageFull { operation, path }
+            }
+            _ => Self::Io { operation, path, source },
+        }
+    }
+
+    /// A short name that never changes, for scripts and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "not-found",
+            Self::Missing { .. } => "missing-content",
+            Self::Integrity { .. } => "integrity",
+            Self::Size { .. } => "size",
+            Self::Invalid { .. } => "invalid",
+            Self::OutOfRange { .. } => "out-of-range",
+            Self::InUse { .. } => "in-use",
+            Self::Busy { .. } => "busy",
+            Self::Abandoned { .. } => "abandoned",
+            Self::NoPlatform { .. } => "no-platform",
+            Self::StorageFull { .. } => "storage-full",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Denied { .. } => "denied",
+            Self::Unsupported { .. } => "unsupported",
+            Self::Io { .. } => "io",
+            Self::Database { .. } => "database",
+        }
+    }
+
+    /// Whether the same call may succeed later without anybody changing anything.
+    ///
+    /// Integrity failures are not: the caller that can blame one source decides about another attempt.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Busy { .. } | Self::Abandoned { .. })
+    }
+
+    /// How long the other side asked to be left alone, if it did.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Whether bytes turned out not to be what they were announced as.
+    pub fn is_integrity(&self) -> bool {
+        matches!(self, Self::Integrity { .. } | Self::Size { .. })
+    }
+
+    /// The same error, with the source that sent the bytes named in it.
+    #[must_use]
+    pub fn blaming(mut self, name: &str) -> Self {
+        if let Self::Integrity { origin, .. } | Self::Size { origin, .. } = &mut self {
+            *origin = Some(name.to_owned());
+        }
+        self
+    }
+
+    /// Advice for a person, apart from the message.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Missing { .. } => Some("push the missing blobs and manifests to this repository first"),
+            Self::NoPlatform { available, .. } if !available.is_empty() => {
+                Some("choose one of these platforms with `--platform`")
+            }
+            Self::StorageFull { .. } => {
+                Some("free some space or run `pier prune`; what was stored before is intact")
+            }
+            Self::Busy { .. } => Some("another process works on the same content; try again when it is done"),
+            Self::InUse { .. } => Some("remove what names it first"),
+            Self::Integrity { .. } => {
+                Some("the source or the network changed the content; nothing of it was kept")
+            }
+            _ => None,
+        }
+    }
+}
+
+fn by(origin: Option<&str>) -> String {
+    origin.map_or_else(String::new, |name| format!(", sent by {name}"))
+}
+
+fn plural(count: usize) -> String {
+    if count == 1 { "a blob or manifest".to_owned() } else { format!("{count} blobs or manifests") }
+}
+
+/// The first few digests, so that a manifest with thousands of children cannot flood a log line.
+fn list(digests: &[Digest]) -> String {
+    const SHOWN: usize = 5;
+    let mut text: Vec<String> = digests.iter().take(SHOWN).map(|digest| format!("`{digest}`")).collect();
+    if digests.len() > SHOWN {
+        text.push(format!("and {} more", digests.len() - SHOWN));
+    }
+    text.join(", ")
+}
+
+/// The first few platforms, as people write them on the command line.
+fn platforms(available: &[Platform]) -> String {
+    const SHOWN: usize = 16;
+    if available.is_empty() {
+        return "none at all".to_owned();
+    }
+    let mut text: Vec<String> =
+        available.iter().take(SHOWN).map(|platform| format!("`{platform}`")).collect();
+    if available.len() > SHOWN {
+        text.push(format!("and {} more", available.len() - SHOWN));
+    }
+    text.join(", ")
+}

@@ -1,0 +1,143 @@
+//! The catalog on disk: one SQLite database, one writer thread, readers beside it, and what is remembered.
+
+pub(crate) mod blob_rows;
+pub(crate) mod columns;
+pub(crate) mod database;
+pub(crate) mod manifest_rows;
+mod readers;
+mod remembered;
+mod writer;
+
+use std::{path::PathBuf, sync::Arc, sync::Mutex};
+
+use pier_content::Result;
+use pier_oci::{Digest, Manifest, RepositoryName, Selector};
+use rusqlite::{Connection, OptionalExtension as _};
+
+use self::{
+    database::During as _,
+    readers::{Epoch, Readers},
+    remembered::Remembered,
+    writer::Writer,
+};
+use crate::{
+    clock::Moment,
+    store::{blocking, lock},
+};
+
+/// The database and its ways in.
+#[derive(Debug)]
+pub(crate) struct CatalogFile {
+    writer: Writer,
+    readers: Arc<Readers>,
+    epoch: Epoch,
+    remembered: Mutex<Remembered>,
+}
+
+impl CatalogFile {
+    /// Opens the database, makes it if need be.
+    pub(crate) fn open(path: PathBuf) -> Result<Self> {
+        let writer = Writer::start(path.clone())?;
+        let epoch = Epoch::open(&path)?;
+        Ok(Self { writer, readers: Arc::new(Readers::new(path)), epoch, remembered: Mutex::default() })
+    }
+
+    /// Runs a command in a transaction and returns when it is durable. See [`Writer::write`].
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        command: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.writer.write(operation, command).await
+    }
+
+    /// Runs a query on a blocking thread.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let readers = Arc::clone(&self.readers);
+        blocking(move || readers.read(query)).await
+    }
+
+    /// A manifest; from memory, without a hop to another thread, when it was read since the last change.
+    pub(crate) async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        selector: &Selector,
+    ) -> Result<Arc<Manifest>> {
+        let epoch = self.epoch.now()?;
+        if let Some(manifest) = lock(&self.remembered).manifest(epoch, repository, selector) {
+            return Ok(manifest);
+        }
+        let key = (repository.clone(), selector.clone());
+        let (manifest, (repository, selector)) = self
+            .read(move |connection| {
+                manifest_rows::resolve(connection, &key.0, &key.1).map(|manifest| (manifest, key))
+            })
+            .await?;
+        lock(&self.remembered).keep_manifest(epoch, repository, selector, Arc::clone(&manifest));
+        Ok(manifest)
+    }
+
+    /// The size of a blob that a repository links.
+    pub(crate) async fn linked(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>> {
+        let epoch = self.epoch.now()?;
+        if let Some(size) = lock(&self.remembered).link(epoch, repository, digest) {
+            return Ok(Some(size));
+        }
+        let (name, digest) = (repository.clone(), *digest);
+        let found = self.read(move |connection| blob_rows::linked(connection, &name, &digest)).await?;
+        let size = found.map(|(size, _)| size);
+        if let Some(size) = size {
+            let mut remembered = lock(&self.remembered);
+            remembered.keep_link(epoch, repository.clone(), digest, size);
+            remembered.keep_size(epoch, digest, size);
+        }
+        Ok(size)
+    }
+
+    /// The size of a blob that a repository links, and until when the link is leased.
+    pub(crate) async fn lease(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<(u64, Moment)>> {
+        let (name, digest) = (repository.clone(), *digest);
+        self.read(move |connection| blob_rows::linked(connection, &name, &digest)).await
+    }
+
+    /// The size of a committed blob.
+    pub(crate) async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>> {
+        let epoch = self.epoch.now()?;
+        if let Some(size) = lock(&self.remembered).size(epoch, digest) {
+            return Ok(Some(size));
+        }
+        let digest = *digest;
+        let size = self.read(move |connection| blob_rows::size(connection, &digest)).await?;
+        if let Some(size) = size {
+            lock(&self.remembered).keep_size(epoch, digest, size);
+        }
+        Ok(size)
+    }
+
+    /// A secret of this store, made when it is first asked for. Every process that has the store gets the same.
+    pub(crate) async fn secret(&self, name: &'static str, fresh: [u8; 32]) -> Result<[u8; 32]> {
+        self.write("make a secret", move |connection| {
+            connection
+                .prepare_cached(
+                    "INSERT INTO setting (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING",
+                )
+                .and_then(|mut statement| statement.execute(rusqlite::params![name, fresh]))
+                .during("write a secret")?;
+            connection
+                .prepare_cached("SELECT value FROM setting WHERE name = ?1")
+                .and_then(|mut statement| {
+                    statement.query_row([name], |row| row.get::<_, [u8; 32]>(0)).optional()
+                })
+                .during("read a secret")?
+                .ok_or_else(|| database::damaged("read a secret", "it is not there after being written"))
+        })
+        .await
+    }
+}

@@ -1,0 +1,101 @@
+//! The SQLite file: opening it, its schema, and errors with a name for what was being done.
+
+use std::{path::Path, time::Duration};
+
+use pier_content::{Error, Result, Subject};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+/// The schema's version, in `PRAGMA user_version`.
+const SCHEMA_VERSION: i64 = 1;
+
+/// How long a statement waits for a writer of another process. Group commits take milliseconds; a process that
+/// is stopped while it writes is the only reason to wait longer.
+const LOCK_WAIT: Duration = Duration::from_secs(30);
+
+/// Attaches what was being done to a database error.
+pub(crate) trait During<T> {
+    fn during(self, operation: &'static str) -> Result<T>;
+}
+
+impl<T> During<T> for rusqlite::Result<T> {
+    fn during(self, operation: &'static str) -> Result<T> {
+        self.map_err(|error| convert(operation, error))
+    }
+}
+
+fn convert(operation: &'static str, error: rusqlite::Error) -> Error {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Error::StorageFull { operation, path: "catalog.sqlite".into() },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Unavailable {
+            origin: "the catalog".to_owned(),
+            operation,
+            retry_after: None,
+            source: Some(error.into()),
+        },
+        _ => Error::Database { operation, source: error.into() },
+    }
+}
+
+/// A connection that may write. One for each process's writer thread.
+pub(crate) fn open_writer(path: &Path) -> Result<Connection> {
+    let connection = Connection::open(path).during("open")?;
+    configure(&connection)?;
+    // WAL lets readers go on beside the writer; FULL syncs the log at each commit, which is what durable means.
+    connection
+        .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))
+        .during("switch to WAL")?;
+    connection.pragma_update(None, "synchronous", "full").during("set synchronous")?;
+    connection.pragma_update(None, "foreign_keys", true).during("set foreign_keys")?;
+    // The log is cut back after a burst instead of keeping its largest size for ever.
+    connection.pragma_update(None, "journal_size_limit", 16 << 20).during("limit the log")?;
+    migrate(&connection)?;
+    Ok(connection)
+}
+
+/// A connection that cannot write.
+pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).during("open")?;
+    configure(&connection)?;
+    connection.pragma_update(None, "query_only", true).during("set query_only")?;
+    Ok(connection)
+}
+
+fn configure(connection: &Connection) -> Result<()> {
+    connection.busy_timeout(LOCK_WAIT).during("set busy timeout")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    // KiB; several connections share the operating system's cache behind this one.
+    connection.pragma_update(None, "cache_size", -2048).during("set cache size")
+}
+
+fn migrate(connection: &Connection) -> Result<()> {
+    // IMMEDIATE: two processes that open a new folder must not both create the tables.
+    connection.execute_batch("BEGIN IMMEDIATE").during("begin")?;
+    let version: i64 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .during("read the schema version")?;
+    let outcome = match version {
+        0 => connection
+            .execute_batch(include_str!("schema.sql"))
+            .and_then(|()| connection.pragma_update(None, "user_version", SCHEMA_VERSION))
+            .during("create tables"),
+        SCHEMA_VERSION => Ok(()),
+        newer => Err(Error::Database {
+            operation: "check the schema version",
+            source: format!("the catalog has schema {newer}, this version of Pier knows {SCHEMA_VERSION}")
+                .into(),
+        }),
+    };
+    connection.execute_batch(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" }).during("finish")?;
+    outcome
+}
+
+/// A fault in what the catalog holds, not in what was asked.
+pub(crate) fn damaged(operation: &'static str, what: impl Into<String>) -> Error {
+    Error::Database { operation, source: what.into().into() }
+}
+
+/// `NotFound`, for `ok_or_else`.
+pub(crate) fn not_found(subject: Subject) -> Error {
+    Error::NotFound { subject }
+}

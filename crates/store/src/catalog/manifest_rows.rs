@@ -1,0 +1,376 @@
+//! Rows of manifests, holdings and tags.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pier_content::{Completeness, Error, Page, PutManifest, Result, Subject};
+use pier_oci::{ChildKind, Descriptor, Digest, Manifest, MediaType, RepositoryName, Selector, Tag};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{
+    blob_rows,
+    columns::{self, encode, from_size},
+    database::{During as _, damaged, not_found},
+};
+use crate::clock::Moment;
+
+/// Stores a manifest in a repository and moves tags to it.
+pub(crate) fn put(connection: &Connection, put: &PutManifest, now: Moment) -> Result<()> {
+    let repository = blob_rows::repository_id_or_new(connection, &put.repository, now)?;
+    check_children(connection, repository, put)?;
+    let manifest = manifest_id_or_new(connection, &put.manifest)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO holding (repository_id, manifest_id, media_type, stored_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (repository_id, manifest_id) DO UPDATE SET media_type = excluded.media_type",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![repository, manifest, put.manifest.media_type().as_str(), now.0])
+        })
+        .during("hold a manifest")?;
+    for tag in &put.tags {
+        move_tag(connection, repository, tag, manifest, put.manifest.digest(), now)?;
+    }
+    Ok(())
+}
+
+/// The manifest that a selector names in a repository.
+pub(crate) fn resolve(
+    connection: &Connection,
+    repository: &RepositoryName,
+    selector: &Selector,
+) -> Result<Arc<Manifest>> {
+    let found = match selector {
+        Selector::Tag(tag) => connection
+            .prepare_cached(
+                "SELECT manifest.digest, holding.media_type, manifest.bytes FROM repository
+                 JOIN tag ON tag.repository_id = repository.id AND tag.name = ?2
+                 JOIN holding ON holding.repository_id = repository.id AND holding.manifest_id = tag.manifest_id
+                 JOIN manifest ON manifest.id = tag.manifest_id
+                 WHERE repository.name = ?1",
+            )
+            .and_then(|mut statement| {
+                statement.query_row(params![repository.as_str(), tag.as_str()], stored).optional()
+            }),
+        Selector::Digest(digest) => connection
+            .prepare_cached(
+                "SELECT manifest.digest, holding.media_type, manifest.bytes FROM repository
+                 JOIN manifest ON manifest.digest = ?2
+                 JOIN holding ON holding.repository_id = repository.id AND holding.manifest_id = manifest.id
+                 WHERE repository.name = ?1",
+            )
+            .and_then(|mut statement| {
+                statement.query_row(params![repository.as_str(), encode(digest)], stored).optional()
+            }),
+    }
+    .during("resolve")?;
+    let (digest, media_type, bytes) =
+        found.ok_or_else(|| not_found(Subject::Manifest(repository.clone(), selector.clone())))?;
+    parse(digest, &media_type, bytes).map(Arc::new)
+}
+
+/// Removes a manifest from a repository, with the tags that name it.
+pub(crate) fn delete(
+    connection: &Connection,
+    repository: &RepositoryName,
+    digest: &Digest,
+    now: Moment,
+) -> Result<()> {
+    let (repository_id, manifest) = connection
+        .prepare_cached(
+            "SELECT repository.id, manifest.id FROM repository
+             JOIN manifest ON manifest.digest = ?2
+             JOIN holding ON holding.repository_id = repository.id AND holding.manifest_id = manifest.id
+             WHERE repository.name = ?1",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_row(params![repository.as_str(), encode(digest)], |row| {
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+                })
+                .optional()
+        })
+        .during("look up a manifest")?
+        .ok_or_else(|| not_found(Subject::Manifest(repository.clone(), Selector::Digest(*digest))))?;
+    for tag in tags_of(connection, repository_id, manifest)? {
+        remove_tag(connection, repository_id, &tag, now)?;
+    }
+    connection
+        .prepare_cached("DELETE FROM holding WHERE repository_id = ?1 AND manifest_id = ?2")
+        .and_then(|mut statement| statement.execute(params![repository_id, manifest]))
+        .during("let go of a manifest")?;
+    for child in children(connection, manifest)? {
+        blob_rows::queue_review(connection, &child, now)?;
+    }
+    connection
+        .prepare_cached(
+            "DELETE FROM manifest WHERE id = ?1
+             AND NOT EXISTS (SELECT 1 FROM holding WHERE holding.manifest_id = ?1)",
+        )
+        .and_then(|mut statement| statement.execute([manifest]))
+        .during("remove a manifest")
+        .map(drop)
+}
+
+/// Removes a tag and keeps what it named.
+pub(crate) fn untag(
+    connection: &Connection,
+    repository: &RepositoryName,
+    tag: &Tag,
+    now: Moment,
+) -> Result<()> {
+    let subject = || Subject::Manifest(repository.clone(), Selector::Tag(tag.clone()));
+    let id = blob_rows::repository_id(connection, repository)?.ok_or_else(|| not_found(subject()))?;
+    match remove_tag(connection, id, tag, now)? {
+        0 => Err(not_found(subject())),
+        _ => Ok(()),
+    }
+}
+
+/// A page of a repository's tags.
+pub(crate) fn tags(
+    connection: &Connection,
+    repository: &RepositoryName,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Page<Tag>> {
+    let id = blob_rows::repository_id(connection, repository)?
+        .ok_or_else(|| not_found(Subject::Repository(repository.clone())))?;
+    let mut statement = connection
+        .prepare_cached("SELECT name FROM tag WHERE repository_id = ?1 AND name > ?2 ORDER BY name LIMIT ?3")
+        .during("list tags")?;
+    let rows = statement
+        .query_map(params![id, after.unwrap_or_default(), one_more(limit)], |row| columns::tag(row, 0))
+        .during("list tags")?;
+    rows.collect::<rusqlite::Result<Vec<_>>>().during("list tags").map(|items| page(items, limit))
+}
+
+/// A page of the repositories that hold a manifest.
+pub(crate) fn repositories(
+    connection: &Connection,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Page<RepositoryName>> {
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT name FROM repository WHERE name > ?1
+             AND EXISTS (SELECT 1 FROM holding WHERE holding.repository_id = repository.id)
+             ORDER BY name LIMIT ?2",
+        )
+        .during("list repositories")?;
+    let rows = statement
+        .query_map(params![after.unwrap_or_default(), one_more(limit)], |row| columns::repository(row, 0))
+        .during("list repositories")?;
+    rows.collect::<rusqlite::Result<Vec<_>>>().during("list repositories").map(|items| page(items, limit))
+}
+
+/// The manifests of a repository that have `digest` as their subject, oldest first.
+pub(crate) fn referrers(
+    connection: &Connection,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<Vec<Descriptor>> {
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT manifest.digest, holding.media_type, manifest.bytes FROM repository
+             JOIN manifest ON manifest.subject = ?2
+             JOIN holding ON holding.repository_id = repository.id AND holding.manifest_id = manifest.id
+             WHERE repository.name = ?1 ORDER BY manifest.id",
+        )
+        .during("list referrers")?;
+    let rows =
+        statement.query_map(params![repository.as_str(), encode(digest)], stored).during("list referrers")?;
+    rows.map(|row| {
+        let (digest, media_type, bytes) = row.during("list referrers")?;
+        Ok(parse(digest, &media_type, bytes)?.referrer_descriptor())
+    })
+    .collect()
+}
+
+/// What a manifest names, in its order; a digest that it names twice comes twice.
+pub(crate) fn children(connection: &Connection, manifest: i64) -> Result<Vec<Digest>> {
+    let mut statement = connection
+        .prepare_cached("SELECT digest FROM child WHERE manifest_id = ?1 ORDER BY position")
+        .during("list children")?;
+    let rows = statement.query_map([manifest], |row| columns::digest(row, 0)).during("list children")?;
+    rows.collect::<rusqlite::Result<_>>().during("list children")
+}
+
+/// Tags of a repository that name a manifest.
+pub(crate) fn tags_of(connection: &Connection, repository: i64, manifest: i64) -> Result<Vec<Tag>> {
+    let mut statement = connection
+        .prepare_cached("SELECT name FROM tag WHERE repository_id = ?1 AND manifest_id = ?2 ORDER BY name")
+        .during("list tags of a manifest")?;
+    let rows = statement
+        .query_map(params![repository, manifest], |row| columns::tag(row, 0))
+        .during("list tags of a manifest")?;
+    rows.collect::<rusqlite::Result<_>>().during("list tags of a manifest")
+}
+
+/// A manifest's bytes came through the same door when they were stored; that they no longer parse is damage.
+pub(crate) fn parse(digest: Digest, media_type: &str, bytes: Vec<u8>) -> Result<Manifest> {
+    let wrong = |reason: String| damaged("read a manifest", format!("`{digest}`: {reason}"));
+    let media_type: MediaType = media_type.parse().map_err(|error| wrong(format!("{error}")))?;
+    Manifest::parse_expecting(Bytes::from(bytes), Some(&media_type), digest)
+        .map_err(|error| wrong(error.to_string()))
+}
+
+fn check_children(connection: &Connection, repository: i64, put: &PutManifest) -> Result<()> {
+    let mut missing = Vec::new();
+    for (kind, child) in put.manifest.children() {
+        let present = match kind {
+            ChildKind::Manifest => holds(connection, repository, &child.digest)?,
+            ChildKind::Config | ChildKind::Layer => match link_size(connection, repository, &child.digest)? {
+                Some(size) if size != child.size => {
+                    return Err(Error::Size {
+                        subject: Subject::RepositoryBlob(put.repository.clone(), child.digest),
+                        expected: child.size,
+                        actual: size,
+                        origin: None,
+                    });
+                }
+                Some(_) => true,
+                None => child.media_type.is_nondistributable(),
+            },
+        };
+        if !present && !missing.contains(&child.digest) {
+            missing.push(child.digest);
+        }
+    }
+    match put.completeness {
+        Completeness::Strict if !missing.is_empty() => {
+            Err(Error::Missing { repository: put.repository.clone(), digests: missing })
+        }
+        Completeness::Strict | Completeness::Sparse => Ok(()),
+    }
+}
+
+fn holds(connection: &Connection, repository: i64, digest: &Digest) -> Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT 1 FROM manifest
+             JOIN holding ON holding.manifest_id = manifest.id AND holding.repository_id = ?1
+             WHERE manifest.digest = ?2",
+        )
+        .and_then(|mut statement| statement.exists(params![repository, encode(digest)]))
+        .during("look up a child manifest")
+}
+
+fn link_size(connection: &Connection, repository: i64, digest: &Digest) -> Result<Option<u64>> {
+    connection
+        .prepare_cached(
+            "SELECT blob.size FROM link JOIN blob ON blob.digest = link.digest
+             WHERE link.digest = ?1 AND link.repository_id = ?2",
+        )
+        .and_then(|mut statement| {
+            statement.query_row(params![encode(digest), repository], |row| columns::size(row, 0)).optional()
+        })
+        .during("look up a child blob")
+}
+
+fn manifest_id_or_new(connection: &Connection, manifest: &Manifest) -> Result<i64> {
+    let digest = encode(&manifest.digest());
+    let known = connection
+        .prepare_cached("SELECT id FROM manifest WHERE digest = ?1")
+        .and_then(|mut statement| statement.query_row([&digest], |row| row.get(0)).optional())
+        .during("look up a manifest")?;
+    if let Some(id) = known {
+        return Ok(id);
+    }
+    let subject = manifest.subject().map(|subject| encode(&subject.digest));
+    let id = connection
+        .prepare_cached(
+            "INSERT INTO manifest (digest, bytes, subject, artifact_type) VALUES (?1, ?2, ?3, ?4)",
+        )
+        .and_then(|mut statement| {
+            statement.insert(params![digest, &manifest.bytes()[..], subject, manifest.artifact_type()])
+        })
+        .during("write a manifest")?;
+    let mut statement = connection
+        .prepare_cached(
+            "INSERT INTO child (manifest_id, position, kind, digest, size) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )
+        .during("write children")?;
+    for (position, (kind, child)) in manifest.children().enumerate() {
+        let position = i64::try_from(position).unwrap_or(i64::MAX);
+        statement
+            .execute(params![id, position, kind_number(kind), encode(&child.digest), from_size(child.size)])
+            .during("write children")?;
+    }
+    Ok(id)
+}
+
+/// `child.kind`: 0 manifest, 1 config, 2 layer.
+fn kind_number(kind: ChildKind) -> i64 {
+    match kind {
+        ChildKind::Manifest => 0,
+        ChildKind::Config => 1,
+        ChildKind::Layer => 2,
+    }
+}
+
+fn move_tag(
+    connection: &Connection,
+    repository: i64,
+    tag: &Tag,
+    manifest: i64,
+    digest: Digest,
+    now: Moment,
+) -> Result<()> {
+    let moved = connection
+        .prepare_cached(
+            "INSERT INTO tag (repository_id, name, manifest_id, moved_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (repository_id, name)
+             DO UPDATE SET manifest_id = excluded.manifest_id, moved_at = excluded.moved_at
+             WHERE manifest_id <> excluded.manifest_id",
+        )
+        .and_then(|mut statement| statement.execute(params![repository, tag.as_str(), manifest, now.0]))
+        .during("move a tag")?;
+    // A tag that is put where it is already has not moved.
+    if moved == 1 { record(connection, repository, tag, Some(digest), now) } else { Ok(()) }
+}
+
+/// The number of tags removed: one or none.
+fn remove_tag(connection: &Connection, repository: i64, tag: &Tag, now: Moment) -> Result<usize> {
+    let removed = connection
+        .prepare_cached("DELETE FROM tag WHERE repository_id = ?1 AND name = ?2")
+        .and_then(|mut statement| statement.execute(params![repository, tag.as_str()]))
+        .during("remove a tag")?;
+    if removed == 1 {
+        record(connection, repository, tag, None, now)?;
+    }
+    Ok(removed)
+}
+
+fn record(
+    connection: &Connection,
+    repository: i64,
+    tag: &Tag,
+    digest: Option<Digest>,
+    now: Moment,
+) -> Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO tag_history (repository_id, name, digest, moved_at) VALUES (?1, ?2, ?3, ?4)",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![repository, tag.as_str(), digest.as_ref().map(encode), now.0])
+        })
+        .during("record a tag's move")
+        .map(drop)
+}
+
+fn stored(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Digest, String, Vec<u8>)> {
+    Ok((columns::digest(row, 0)?, row.get(1)?, row.get(2)?))
+}
+
+/// One row more than a page holds tells whether there is another page.
+fn one_more(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
+}
+
+fn page<T>(mut items: Vec<T>, limit: usize) -> Page<T> {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    Page { items, more }
+}

@@ -1,0 +1,339 @@
+//! Removing what nothing names any more, while everything else goes on.
+//!
+//! Every transaction that may orphan a digest puts it into the review queue. The collector takes those that are
+//! due, in four steps, so that a crash between any two leaves a store that the next run finishes:
+//!
+//! 1. *Condemn*, one transaction: links that neither a lease nor a manifest keeps are removed; a blob without links,
+//!    lease and pins loses its row. From here on nobody finds it.
+//! 2. *Bury*, one transaction: the file is renamed into `trash/`, if there still is no row and nobody has touched the
+//!    queue's entry. A commit that found the file in place meanwhile has written a row, or finds it gone under
+//!    the same lock and links its own.
+//! 3. The folder is synced: the file is durably gone.
+//! 4. *Forget*, one transaction: the entry leaves the queue. Then the trash is unlinked, which may take long.
+//!
+//! Rows go before files: were it the other way round, a crash between the rename and the end of the
+//! transaction would leave a row without a file.
+
+use std::{fs, io::ErrorKind, path::PathBuf, sync::Arc};
+
+use pier_content::{Error, Result, Subject};
+use pier_oci::Digest;
+use rusqlite::{Connection, params};
+
+use crate::{
+    Store,
+    catalog::{
+        blob_rows,
+        columns::{self, encode},
+        database::During as _,
+    },
+    clock::Moment,
+    data_dir::ALGORITHMS,
+    part,
+    store::{Context, blocking},
+    sys::{self, At as _, Entry},
+};
+
+/// Digests in one round. Bounds how long the write lock is held.
+const ROUND: usize = 128;
+
+/// Whether leases count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leases {
+    /// What was just written is kept until its lease ends, or a manifest names it.
+    Respect,
+    /// As if all leases had ended: a push that is under way loses what no manifest names yet.
+    Ignore,
+}
+
+/// What a collection did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Collected {
+    /// Blobs removed.
+    pub blobs: u64,
+    /// Bytes that they took.
+    pub bytes: u64,
+    /// Links of repositories removed.
+    pub links: u64,
+    /// Unfinished blobs and uploads that had expired.
+    pub parts: u64,
+}
+
+impl Store {
+    /// Removes everything that nothing names any more, and unfinished work that has expired.
+    ///
+    /// Safe beside every other call and in several processes at once. What a manifest names, what is leased or
+    /// pinned, and what was acknowledged within its lease, stays.
+    pub async fn collect(&self, leases: Leases) -> Result<Collected> {
+        let mut collected = Collected { parts: self.expire_parts().await?, ..Collected::default() };
+        let now = self.context.clock.now();
+        let mut after = None;
+        loop {
+            let round = self.context.condemn(now, leases, after.take()).await?;
+            collected.links += round.links;
+            let buried = self.context.bury(&round.condemned).await?;
+            collected.blobs += buried.blobs;
+            collected.bytes += buried.bytes;
+            match round.last {
+                Some(last) => after = Some(last),
+                None => return Ok(collected),
+            }
+        }
+    }
+
+    async fn expire_parts(&self) -> Result<u64> {
+        let context = Arc::clone(&self.context);
+        let now = context.clock.now();
+        blocking(move || {
+            let options = &context.options;
+            let parts = part::settle(&context.dir.parts(), now.before(options.part_expiry).to_system())?;
+            let uploads =
+                part::settle(&context.dir.uploads(), now.before(options.upload_expiry).to_system())?;
+            Ok((parts + uploads) as u64)
+        })
+        .await
+    }
+}
+
+/// A digest whose file may go, with the queue's entry as it was seen.
+#[derive(Clone, Copy, Debug)]
+struct Condemned {
+    digest: Digest,
+    due: i64,
+}
+
+/// The outcome of one round of the first step.
+#[derive(Debug, Default)]
+struct Round {
+    condemned: Vec<Condemned>,
+    links: u64,
+    /// Where the next round goes on; `None` when this was the last.
+    last: Option<Digest>,
+}
+
+impl Context {
+    /// Removes one blob now, if nothing keeps it.
+    pub(crate) async fn delete_blob(self: &Arc<Self>, digest: Digest) -> Result<()> {
+        let now = self.clock.now();
+        let condemned = self
+            .catalog
+            .write("delete a blob", move |connection| {
+                if blob_rows::size(connection, &digest)?.is_none() {
+                    return Err(Error::blob_not_found(digest));
+                }
+                if let Some(by) = keeper(connection, &digest)? {
+                    return Err(Error::InUse { subject: Subject::Blob(digest), by });
+                }
+                blob_rows::remove(connection, &digest)?;
+                blob_rows::queue_review(connection, &digest, now)?;
+                entry(connection, &digest)
+            })
+            .await?;
+        self.bury(&condemned.into_iter().collect::<Vec<_>>()).await.map(drop)
+    }
+
+    /// The first step, for the next digests in the queue behind `after`.
+    async fn condemn(&self, now: Moment, leases: Leases, after: Option<Digest>) -> Result<Round> {
+        self.catalog
+            .write("review what may be orphaned", move |connection| {
+                let due = match leases {
+                    Leases::Respect => now.0,
+                    Leases::Ignore => i64::MAX,
+                };
+                let entries = due_entries(connection, due, after.as_ref())?;
+                let mut round = Round::default();
+                if entries.len() == ROUND {
+                    round.last = entries.last().map(|entry| entry.digest);
+                }
+                for entry in entries {
+                    review(connection, entry, now, leases, &mut round)?;
+                }
+                Ok(round)
+            })
+            .await
+    }
+
+    /// The other steps.
+    async fn bury(self: &Arc<Self>, condemned: &[Condemned]) -> Result<Collected> {
+        if condemned.is_empty() {
+            return Ok(Collected::default());
+        }
+        let context = Arc::clone(self);
+        let graves = condemned.to_vec();
+        let buried = self
+            .catalog
+            .write("take files out of the store", move |connection| {
+                let mut buried = Vec::new();
+                for grave in graves {
+                    // Whoever wants the digest again has written a row, or has changed the entry before linking.
+                    let untouched = entry(connection, &grave.digest)?.is_some_and(|now| now.due == grave.due);
+                    if untouched && blob_rows::size(connection, &grave.digest)?.is_none() {
+                        let trashed = context.move_to_trash(&grave.digest)?;
+                        buried.push((grave, trashed));
+                    }
+                }
+                Ok(buried)
+            })
+            .await?;
+        let context = Arc::clone(self);
+        let (buried, collected) = blocking(move || {
+            for algorithm in ALGORITHMS {
+                sys::sync_folder(&context.dir.blobs(algorithm))?;
+            }
+            let mut collected = Collected::default();
+            for (_, trashed) in &buried {
+                if let Some((path, bytes)) = trashed {
+                    collected.blobs += 1;
+                    collected.bytes += bytes;
+                    sys::remove(path, Entry::File)?;
+                }
+            }
+            Ok((buried, collected))
+        })
+        .await?;
+        self.catalog
+            .write("forget what is gone", move |connection| {
+                let mut statement = connection
+                    .prepare_cached("DELETE FROM review WHERE digest = ?1 AND due_at = ?2")
+                    .during("forget a review")?;
+                for (grave, _) in buried {
+                    statement.execute(params![encode(&grave.digest), grave.due]).during("forget a review")?;
+                }
+                Ok(())
+            })
+            .await?;
+        Ok(collected)
+    }
+
+    /// Renames a blob's file into the trash. `None` when there is no file.
+    fn move_to_trash(&self, digest: &Digest) -> Result<Option<(PathBuf, u64)>> {
+        let from = self.dir.blob(digest);
+        let to = self.dir.trash().join(format!("{}-{}", digest.algorithm().as_str(), digest.hex()));
+        let bytes = match fs::symlink_metadata(&from) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("stat", from, error)),
+        };
+        fs::rename(&from, &to).at("move to the trash", &from)?;
+        Ok(Some((to, bytes)))
+    }
+}
+
+/// Unlinks what a crash has left in the trash. Nothing in it has had a name when it came there.
+pub(crate) fn empty_trash(context: &Context) -> Result<()> {
+    let trash = context.dir.trash();
+    for entry in fs::read_dir(&trash).at("read folder", &trash)? {
+        sys::remove(&entry.at("read folder", &trash)?.path(), Entry::File)?;
+    }
+    Ok(())
+}
+
+/// Decides about one digest.
+fn review(
+    connection: &Connection,
+    entry: Condemned,
+    now: Moment,
+    leases: Leases,
+    round: &mut Round,
+) -> Result<()> {
+    let Condemned { digest, .. } = entry;
+    let key = encode(&digest);
+    let mut again: Option<i64> = None;
+    let mut kept = false;
+    for (repository, leased_until) in links(connection, &digest)? {
+        if leases == Leases::Respect && leased_until > now.0 {
+            kept = true;
+            again = Some(again.map_or(leased_until, |other| other.min(leased_until)));
+        } else if blob_rows::namer(connection, repository, &digest)?.is_some() {
+            kept = true;
+        } else {
+            connection
+                .prepare_cached("DELETE FROM link WHERE digest = ?1 AND repository_id = ?2")
+                .and_then(|mut statement| statement.execute(params![key, repository]))
+                .during("remove a link")?;
+            round.links += 1;
+        }
+    }
+    let row = connection
+        .prepare_cached(
+            "SELECT leased_until, EXISTS (SELECT 1 FROM pin WHERE pin.digest = ?1) FROM blob WHERE digest = ?1",
+        )
+        .and_then(|mut statement| {
+            let mut rows = statement.query([&key])?;
+            rows.next()?.map(|row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?))).transpose()
+        })
+        .during("look up a blob")?;
+    match row {
+        // A file that never got its row, or whose removal was cut short.
+        None => round.condemned.push(entry),
+        Some(_) if kept => settle_entry(connection, &key, again)?,
+        Some((_, true)) => settle_entry(connection, &key, None)?,
+        Some((leased_until, false)) if leases == Leases::Respect && leased_until > now.0 => {
+            settle_entry(connection, &key, Some(leased_until))?;
+        }
+        Some(_) => {
+            blob_rows::remove(connection, &digest)?;
+            round.condemned.push(entry);
+        }
+    }
+    Ok(())
+}
+
+/// Looks again at a time, or never unless something happens.
+fn settle_entry(connection: &Connection, key: &[u8], again: Option<i64>) -> Result<()> {
+    match again {
+        Some(due) => connection
+            .prepare_cached("UPDATE review SET due_at = ?2 WHERE digest = ?1")
+            .and_then(|mut statement| statement.execute(params![key, due])),
+        None => connection
+            .prepare_cached("DELETE FROM review WHERE digest = ?1")
+            .and_then(|mut statement| statement.execute([key])),
+    }
+    .during("settle a review")
+    .map(drop)
+}
+
+fn due_entries(connection: &Connection, due: i64, after: Option<&Digest>) -> Result<Vec<Condemned>> {
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT digest, due_at FROM review WHERE due_at <= ?1 AND digest > ?2 ORDER BY digest LIMIT ?3",
+        )
+        .during("read the review queue")?;
+    let after = after.map(encode).unwrap_or_default();
+    let rows = statement
+        .query_map(params![due, after, i64::try_from(ROUND).unwrap_or(i64::MAX)], |row| {
+            Ok(Condemned { digest: columns::digest(row, 0)?, due: row.get(1)? })
+        })
+        .during("read the review queue")?;
+    rows.collect::<rusqlite::Result<_>>().during("read the review queue")
+}
+
+fn entry(connection: &Connection, digest: &Digest) -> Result<Option<Condemned>> {
+    use rusqlite::OptionalExtension as _;
+    connection
+        .prepare_cached("SELECT due_at FROM review WHERE digest = ?1")
+        .and_then(|mut statement| statement.query_row([encode(digest)], |row| row.get(0)).optional())
+        .during("look into the review queue")
+        .map(|due| due.map(|due| Condemned { digest: *digest, due }))
+}
+
+fn links(connection: &Connection, digest: &Digest) -> Result<Vec<(i64, i64)>> {
+    let mut statement = connection
+        .prepare_cached("SELECT repository_id, leased_until FROM link WHERE digest = ?1")
+        .during("list links")?;
+    let rows =
+        statement.query_map([encode(digest)], |row| Ok((row.get(0)?, row.get(1)?))).during("list links")?;
+    rows.collect::<rusqlite::Result<_>>().during("list links")
+}
+
+/// Who keeps a blob from being deleted at once.
+fn keeper(connection: &Connection, digest: &Digest) -> Result<Option<String>> {
+    if !links(connection, digest)?.is_empty() {
+        return Ok(Some("a repository shows it".to_owned()));
+    }
+    let pinned = connection
+        .prepare_cached("SELECT 1 FROM pin WHERE digest = ?1")
+        .and_then(|mut statement| statement.exists([encode(digest)]))
+        .during("look for pins")?;
+    Ok(pinned.then(|| "it is pinned".to_owned()))
+}

@@ -1,0 +1,181 @@
+//! The data folder: where everything lies, and whether this binary may touch it.
+
+use std::{
+    fs,
+    io::{ErrorKind, Write as _},
+    path::{Path, PathBuf},
+};
+
+use pier_content::Error;
+use pier_oci::{Algorithm, Digest, SessionId};
+
+use crate::sys::{self, At as _};
+
+/// The format that this binary writes. It reads this one and every older one.
+const VERSION: u32 = 1;
+
+/// Both algorithms that a blob can be filed under.
+pub(crate) const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha512];
+
+/// Why a data folder cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A newer Pier has written it.
+    #[error("`{}` holds data of format {found}, this version of Pier knows formats up to {VERSION}", path.display())]
+    Newer {
+        /// The folder.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// There is something, but not a data folder of Pier.
+    #[error("`{}` is not a data folder of Pier: {reason}", path.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// What is odd about it.
+        reason: String,
+    },
+    /// It cannot be read or written.
+    #[error("cannot use `{}` as data folder", path.display())]
+    Unusable {
+        /// The folder.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: Error,
+    },
+}
+
+impl OpenError {
+    /// Advice for a person, apart from the message.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Newer { .. } => "use the newer Pier, or name another folder with --data",
+            Self::Foreign { .. } => "name an empty or new folder with --data",
+            Self::Unusable { source: Error::StorageFull { .. }, .. } => "free some space on that disk",
+            Self::Unusable { .. } => "check that the folder can be written, or name another one with --data",
+        }
+    }
+}
+
+/// Paths in the data folder. Made only from parsed names, never from what a client sent.
+#[derive(Clone, Debug)]
+pub(crate) struct DataDir {
+    root: PathBuf,
+}
+
+impl DataDir {
+    /// Makes the folders that are missing and checks the format.
+    pub(crate) fn open(root: &Path) -> Result<Self, OpenError> {
+        let unusable = |source| OpenError::Unusable { path: root.to_owned(), source };
+        fs::create_dir_all(root).at("make folder", root).map_err(unusable)?;
+        let root = root.canonicalize().at("find", root).map_err(unusable)?;
+        let dir = Self { root };
+        match dir.read_version()? {
+            Some(found) if found > VERSION => {
+                return Err(OpenError::Newer { path: dir.root, found });
+            }
+            Some(_) => {}
+            None => dir.refuse_foreign()?,
+        }
+        dir.make_folders().map_err(unusable)?;
+        Ok(dir)
+    }
+
+    pub(crate) fn catalog(&self) -> PathBuf {
+        self.root.join("catalog.sqlite")
+    }
+
+    pub(crate) fn blobs(&self, algorithm: Algorithm) -> PathBuf {
+        self.root.join("blobs").join(algorithm.as_str())
+    }
+
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
+        self.blobs(digest.algorithm()).join(digest.hex())
+    }
+
+    pub(crate) fn parts(&self) -> PathBuf {
+        self.root.join("parts")
+    }
+
+    pub(crate) fn part(&self, digest: &Digest) -> PathBuf {
+        self.parts().join(format!("{}-{}", digest.algorithm().as_str(), digest.hex()))
+    }
+
+    pub(crate) fn uploads(&self) -> PathBuf {
+        self.root.join("uploads")
+    }
+
+    pub(crate) fn upload(&self, session: &SessionId) -> PathBuf {
+        self.uploads().join(session.to_string())
+    }
+
+    pub(crate) fn trash(&self) -> PathBuf {
+        self.root.join("trash")
+    }
+
+    fn version(&self) -> PathBuf {
+        self.root.join("version")
+    }
+
+    fn read_version(&self) -> Result<Option<u32>, OpenError> {
+        let path = self.version();
+        match fs::read_to_string(&path) {
+            Ok(text) => match text.trim().parse() {
+                Ok(version) => Ok(Some(version)),
+                Err(_) => Err(OpenError::Foreign {
+                    path: self.root.clone(),
+                    reason: format!("its version file holds `{}`", text.trim().escape_debug()),
+                }),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => {
+                Err(OpenError::Unusable { path: self.root.clone(), source: Error::io("read", path, error) })
+            }
+        }
+    }
+
+    /// A folder without a version is either new, or half-made by a crash, or somebody else's.
+    fn refuse_foreign(&self) -> Result<(), OpenError> {
+        let unusable = |source| OpenError::Unusable { path: self.root.clone(), source };
+        for entry in fs::read_dir(&self.root).at("read folder", &self.root).map_err(unusable)? {
+            let name = entry.at("read folder", &self.root).map_err(unusable)?.file_name();
+            let ours = ["blobs", "parts", "uploads", "trash", "version.new", "lost+found"];
+            if !ours.iter().any(|known| name == *known) {
+                return Err(OpenError::Foreign {
+                    path: self.root.clone(),
+                    reason: format!("it has no version file but holds `{}`", name.display()),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The version is written last: while it is missing, the folder is known to hold nothing that matters.
+    fn make_folders(&self) -> Result<(), Error> {
+        for folder in ["blobs", "parts", "uploads", "trash"] {
+            sys::ensure_folder(&self.root.join(folder))?;
+        }
+        for algorithm in ALGORITHMS {
+            sys::ensure_folder(&self.blobs(algorithm))?;
+        }
+        let version = self.version();
+        if version.exists() {
+            return Ok(());
+        }
+        sys::sync_folder(&self.root.join("blobs"))?;
+        // Two processes may open a new folder at once; both write the same.
+        let new = self.root.join("version.new");
+        let mut file = fs::File::create(&new).at("create", &new)?;
+        writeln!(file, "{VERSION}").at("write", &new)?;
+        file.sync_all().at("sync", &new)?;
+        match fs::rename(&new, &version) {
+            // The other process was faster.
+            Err(error) if error.kind() == ErrorKind::NotFound && version.exists() => {}
+            other => other.at("rename", &version)?,
+        }
+        sys::sync_folder(&self.root)
+    }
+}
