@@ -26,10 +26,7 @@ use crate::registry::Registry;
 fn all_pull_and_run(registry: &Registry, repository: &str, digest: &str, peers: &Peers) {
     let reference = registry.reference(&format!("{repository}@{digest}"));
     let blobs = skopeo::pull(&peers.skopeo, &reference, digest);
-    assert_eq!(
-        containerd::pull(&peers.containerd, &reference, digest),
-        blobs
-    );
+    assert_eq!(containerd::pull(&peers.containerd, &reference, digest), blobs);
     docker::pull(&peers.docker, &reference, digest);
     assert_eq!(containerd::run(&peers.containerd, &reference), GREETING);
     assert_eq!(docker::run(&peers.docker, &reference), GREETING);
@@ -61,11 +58,7 @@ fn what_skopeo_pushes_all_pull_and_run() {
     let layout = Layout::new();
     let digest = layout.busybox(&busybox, "amd64").digest().to_owned();
     layout.name(&digest, "busybox");
-    skopeo::push(
-        &peers.skopeo,
-        &layout.source("busybox"),
-        &registry.reference("from/skopeo:1"),
-    );
+    skopeo::push(&peers.skopeo, &layout.source("busybox"), &registry.reference("from/skopeo:1"));
     all_pull_and_run(&registry, "from/skopeo", &digest, &peers);
 }
 
@@ -95,32 +88,17 @@ fn what_docker_builds_and_pushes_all_pull_and_run() {
     docker::build(&peers.docker, &busybox, &reference);
     let digest = docker::push(&peers.docker, &reference);
     // Nothing of the image is left: the pull below has to bring every layer back from the registry.
-    peers
-        .docker
-        .docker(&["image", "rm", "--force", &reference])
-        .unwrap();
-    peers
-        .docker
-        .docker(&["system", "prune", "--all", "--force"])
-        .unwrap();
-    assert_eq!(
-        peers
-            .docker
-            .docker(&["images", "--all", "--quiet"])
-            .unwrap()
-            .stdout,
-        b""
-    );
+    peers.docker.docker(&["image", "rm", "--force", &reference]).unwrap();
+    peers.docker.docker(&["system", "prune", "--all", "--force"]).unwrap();
+    assert_eq!(peers.docker.docker(&["images", "--all", "--quiet"]).unwrap().stdout, b"");
     all_pull_and_run(&registry, "from/docker", &digest, &peers);
 }
 
 #[test]
 fn an_index_comes_back_whole() {
-    let (Some(registry), Some(skopeo), Some(busybox)) = (
-        Registry::start(),
-        or_skip(Skopeo::find()),
-        or_skip(static_busybox()),
-    ) else {
+    let (Some(registry), Some(skopeo), Some(busybox)) =
+        (Registry::start(), or_skip(Skopeo::find()), or_skip(static_busybox()))
+    else {
         return;
     };
     let layout = Layout::new();
@@ -140,11 +118,9 @@ fn an_index_comes_back_whole() {
 
 #[test]
 fn an_image_of_several_hundred_megabytes_comes_back() {
-    let (Some(registry), Some(skopeo), Some(containerd)) = (
-        Registry::start(),
-        or_skip(Skopeo::find()),
-        or_skip(Containerd::start()),
-    ) else {
+    let (Some(registry), Some(skopeo), Some(containerd)) =
+        (Registry::start(), or_skip(Skopeo::find()), or_skip(Containerd::start()))
+    else {
         return;
     };
     let layout = Layout::new();
@@ -156,26 +132,14 @@ fn an_image_of_several_hundred_megabytes_comes_back() {
     layout.name(image.digest(), "large");
     let pushed = layout.verified_blobs();
     let packed: u64 = pushed.values().sum();
-    assert!(
-        packed > 200 << 20,
-        "this machine's folders make an image of only {packed} bytes"
-    );
+    assert!(packed > 200 << 20, "this machine's folders make an image of only {packed} bytes");
 
-    skopeo::push(
-        &skopeo,
-        &layout.source("large"),
-        &registry.reference("large/image:1"),
-    );
+    skopeo::push(&skopeo, &layout.source("large"), &registry.reference("large/image:1"));
     let reference = registry.reference(&format!("large/image@{}", image.digest()));
     assert_eq!(skopeo::pull(&skopeo, &reference, image.digest()), pushed);
-    assert_eq!(
-        containerd::pull(&containerd, &reference, image.digest()),
-        pushed
-    );
+    assert_eq!(containerd::pull(&containerd, &reference, image.digest()), pushed);
     let again = registry.reference("large/again:1");
-    containerd
-        .ctr(&["images", "push", "--plain-http", &again, &reference])
-        .unwrap();
+    containerd.ctr(&["images", "push", "--plain-http", &again, &reference]).unwrap();
     assert_eq!(skopeo::pull(&skopeo, &again, image.digest()), pushed);
 }
 

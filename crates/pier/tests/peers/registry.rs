@@ -14,10 +14,7 @@ impl Registry {
     /// Starts an empty one.
     pub(crate) fn start() -> Option<Self> {
         let running = or_skip(DockerRegistry::start())?;
-        Some(Self {
-            address: running.address(),
-            _running: running,
-        })
+        Some(Self { address: running.address(), _running: running })
     }
 
     /// `ADDRESS/path`, as engines write references.
