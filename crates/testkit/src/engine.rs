@@ -135,10 +135,7 @@ fn require_root(program: &'static str) -> Result<(), Error> {
     if rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    Err(Error::Missing {
-        program,
-        reason: "it needs root".to_owned(),
-    })
+    Err(Error::Missing { program, reason: "it needs root".to_owned() })
 }
 
 fn temporary_folder() -> Result<tempfile::TempDir, Error> {
@@ -146,8 +143,5 @@ fn temporary_folder() -> Result<tempfile::TempDir, Error> {
     tempfile::Builder::new()
         .prefix("pier-")
         .tempdir()
-        .map_err(|source| Error::Io {
-            operation: "make a temporary folder",
-            source,
-        })
+        .map_err(|source| Error::Io { operation: "make a temporary folder", source })
 }

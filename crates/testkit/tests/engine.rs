@@ -14,11 +14,7 @@ use pier_testkit::engine::{Containerd, DockerRegistry, Dockerd, Nginx, Sendfile,
 /// One GET, the connection closed after it; the whole response.
 fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
     let mut response = String::new();
     stream.read_to_string(&mut response).unwrap();
     response
@@ -27,10 +23,7 @@ fn get(address: SocketAddr, path: &str) -> String {
 /// Nothing of a peer is left: its process, the folder that its socket was in, and whatever was mounted there.
 #[track_caller]
 fn assert_gone(pid: u32, folder: &Path) {
-    assert!(
-        !Path::new(&format!("/proc/{pid}")).exists(),
-        "process {pid} is still there"
-    );
+    assert!(!Path::new(&format!("/proc/{pid}")).exists(), "process {pid} is still there");
     assert!(!folder.exists(), "{} is still there", folder.display());
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(&folder.display().to_string()), "{mounts}");

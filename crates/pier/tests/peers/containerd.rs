@@ -22,20 +22,14 @@ pub(crate) fn push(containerd: &Containerd, layout: &Layout, reference: &str) {
         .arg(".")
         .status();
     assert!(packed.unwrap().success());
-    containerd
-        .ctr(&["images", "import", archive.to_str().unwrap()])
-        .unwrap();
-    containerd
-        .ctr(&["images", "push", "--plain-http", reference])
-        .unwrap();
+    containerd.ctr(&["images", "import", archive.to_str().unwrap()]).unwrap();
+    containerd.ctr(&["images", "push", "--plain-http", reference]).unwrap();
 }
 
 /// Everything of one image as containerd's store holds it, hashed here.
 #[track_caller]
 pub(crate) fn pull(containerd: &Containerd, reference: &str, manifest: &str) -> Blobs {
-    containerd
-        .ctr(&["images", "pull", "--plain-http", reference])
-        .unwrap();
+    containerd.ctr(&["images", "pull", "--plain-http", reference]).unwrap();
     let read = |name: &str| {
         let bytes = containerd.ctr(&["content", "get", name]).unwrap().stdout;
         assert_eq!(digest(&bytes), name);
@@ -45,10 +39,8 @@ pub(crate) fn pull(containerd: &Containerd, reference: &str, manifest: &str) -> 
     let parsed: Value = serde_json::from_slice(&bytes).unwrap();
     let parts = std::iter::once(&parsed["config"]).chain(parsed["layers"].as_array().unwrap());
     let names = parts.map(|part| part["digest"].as_str().unwrap().to_owned());
-    let mut blobs: Blobs = names
-        .map(|name| (read(&name).len() as u64, name))
-        .map(|(size, name)| (name, size))
-        .collect();
+    let mut blobs: Blobs =
+        names.map(|name| (read(&name).len() as u64, name)).map(|(size, name)| (name, size)).collect();
     blobs.insert(manifest.to_owned(), bytes.len() as u64);
     blobs
 }
@@ -56,11 +48,5 @@ pub(crate) fn pull(containerd: &Containerd, reference: &str, manifest: &str) -> 
 /// What the image prints.
 #[track_caller]
 pub(crate) fn run(containerd: &Containerd, reference: &str) -> String {
-    String::from_utf8(
-        containerd
-            .ctr(&["run", "--rm", reference, "greeting"])
-            .unwrap()
-            .stdout,
-    )
-    .unwrap()
+    String::from_utf8(containerd.ctr(&["run", "--rm", reference, "greeting"]).unwrap().stdout).unwrap()
 }

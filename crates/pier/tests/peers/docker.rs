@@ -19,14 +19,7 @@ pub(crate) fn build(docker: &Dockerd, busybox: &Path, reference: &str) {
     );
     fs::write(folder.path().join("Dockerfile"), steps).unwrap();
     docker
-        .docker(&[
-            "build",
-            "--network",
-            "host",
-            "--tag",
-            reference,
-            folder.path().to_str().unwrap(),
-        ])
+        .docker(&["build", "--network", "host", "--tag", reference, folder.path().to_str().unwrap()])
         .unwrap();
 }
 
@@ -34,9 +27,7 @@ pub(crate) fn build(docker: &Dockerd, busybox: &Path, reference: &str) {
 #[track_caller]
 pub(crate) fn push(docker: &Dockerd, reference: &str) -> String {
     let said = String::from_utf8(docker.docker(&["push", reference]).unwrap().stdout).unwrap();
-    let digest = said
-        .lines()
-        .find_map(|line| line.split_once("digest: ")?.1.split(' ').next());
+    let digest = said.lines().find_map(|line| line.split_once("digest: ")?.1.split(' ').next());
     digest.unwrap().to_owned()
 }
 
@@ -45,32 +36,16 @@ pub(crate) fn push(docker: &Dockerd, reference: &str) -> String {
 pub(crate) fn pull(docker: &Dockerd, reference: &str, digest: &str) {
     docker.docker(&["pull", reference]).unwrap();
     let found = docker
-        .docker(&[
-            "image",
-            "inspect",
-            "--format",
-            "{{join .RepoDigests \"\\n\"}}",
-            reference,
-        ])
+        .docker(&["image", "inspect", "--format", "{{join .RepoDigests \"\\n\"}}", reference])
         .unwrap()
         .stdout;
     let found = String::from_utf8(found).unwrap();
-    assert!(
-        found
-            .lines()
-            .any(|line| line == reference && line.ends_with(digest)),
-        "{found}"
-    );
+    assert!(found.lines().any(|line| line == reference && line.ends_with(digest)), "{found}");
 }
 
 /// What the image prints.
 #[track_caller]
 pub(crate) fn run(docker: &Dockerd, reference: &str) -> String {
-    String::from_utf8(
-        docker
-            .docker(&["run", "--rm", "--network", "host", reference])
-            .unwrap()
-            .stdout,
-    )
-    .unwrap()
+    String::from_utf8(docker.docker(&["run", "--rm", "--network", "host", reference]).unwrap().stdout)
+        .unwrap()
 }

@@ -50,17 +50,10 @@ impl Layer {
         let mut files = Vec::new();
         let mut left = bytes;
         collect(Path::new(folder), &mut left, &mut files);
-        let list: Vec<u8> = files
-            .iter()
-            .flat_map(|file| [file.as_os_str().as_encoded_bytes(), b"\0"].concat())
-            .collect();
+        let list: Vec<u8> =
+            files.iter().flat_map(|file| [file.as_os_str().as_encoded_bytes(), b"\0"].concat()).collect();
         Self::of_tar(
-            Command::new("tar").args([
-                "--create",
-                "--null",
-                "--verbatim-files-from",
-                "--files-from=-",
-            ]),
+            Command::new("tar").args(["--create", "--null", "--verbatim-files-from", "--files-from=-"]),
             list,
             packing,
         )
@@ -69,15 +62,8 @@ impl Layer {
     fn of_busybox(busybox: &Path) -> Self {
         let transform = format!("--transform=s|.*|bin/{}|", "busybox");
         let mut tar = Command::new("tar");
-        tar.args([
-            "--create",
-            "--dereference",
-            "--owner=0",
-            "--group=0",
-            "--mode=755",
-            &transform,
-        ])
-        .arg(busybox);
+        tar.args(["--create", "--dereference", "--owner=0", "--group=0", "--mode=755", &transform])
+            .arg(busybox);
         Self::of_tar(&mut tar, Vec::new(), Packing::Gzip)
     }
 
@@ -89,11 +75,7 @@ impl Layer {
             Packing::Tar => tar,
             Packing::Gzip => filter(Command::new("gzip").args(["-1", "--no-name"]), tar),
         };
-        Self {
-            bytes,
-            diff_id,
-            packing,
-        }
+        Self { bytes, diff_id, packing }
     }
 
     fn media_type(&self) -> &'static str {
@@ -109,11 +91,7 @@ impl Layout {
     pub(crate) fn new() -> Self {
         let layout = Self(tempfile::tempdir().unwrap());
         fs::create_dir_all(layout.blobs()).unwrap();
-        fs::write(
-            layout.path().join("oci-layout"),
-            r#"{"imageLayoutVersion":"1.0.0"}"#,
-        )
-        .unwrap();
+        fs::write(layout.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
         layout
     }
 
@@ -207,28 +185,20 @@ impl Layout {
 
 /// The digest of bytes, as our own judge of what peers give back.
 pub(crate) fn digest(bytes: &[u8]) -> String {
-    let hex = Sha256::digest(bytes)
-        .iter()
-        .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    let hex = Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     format!("sha256:{hex}")
 }
 
 /// A folder of files that are called by their SHA-256 in hexadecimal; a file that is not what it is called fails the test.
 #[track_caller]
 pub(crate) fn verified_files(folder: &Path) -> Blobs {
-    let is_digest =
-        |name: &str| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let names = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let is_digest = |name: &str| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names
         .filter(|name| is_digest(name))
         .map(|name| {
             let mut bytes = Vec::new();
-            let size = fs::File::open(folder.join(&name))
-                .unwrap()
-                .read_to_end(&mut bytes)
-                .unwrap();
+            let size = fs::File::open(folder.join(&name)).unwrap().read_to_end(&mut bytes).unwrap();
             let found = digest(&bytes);
             assert_eq!(found, format!("sha256:{name}"));
             (found, size as u64)
@@ -238,21 +208,13 @@ pub(crate) fn verified_files(folder: &Path) -> Blobs {
 
 /// What a program makes of its input.
 fn filter(command: &mut Command, input: Vec<u8>) -> Vec<u8> {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let writer = std::thread::spawn(move || -> io::Result<()> { stdin.write_all(&input) });
     let output = child.wait_with_output().unwrap();
     // A program that needs no input may end before it has it all.
     let _ = writer.join().unwrap();
-    assert!(
-        output.status.success(),
-        "{command:?} ended with {}",
-        output.status
-    );
+    assert!(output.status.success(), "{command:?} ended with {}", output.status);
     output.stdout
 }
 

@@ -26,10 +26,7 @@ use crate::registry::Registry;
 fn all_pull_and_run(registry: &Registry, repository: &str, digest: &str, peers: &Peers) {
     let reference = registry.reference(&format!("{repository}@{digest}"));
     let blobs = skopeo::pull(&peers.skopeo, &reference, digest);
-    assert_eq!(
-        containerd::pull(&peers.containerd, &reference, digest),
-        blobs
-    );
+    assert_eq!(containerd::pull(&peers.containerd, &reference, digest), blobs);
     docker::pull(&peers.docker, &reference, digest);
     assert_eq!(containerd::run(&peers.containerd, &reference), GREETING);
     assert_eq!(docker::run(&peers.docker, &reference), GREETING);
@@ -60,11 +57,7 @@ fn what_skopeo_pushes_all_pull_and_run() {
     let layout = Layout::new();
     let digest = layout.busybox(&busybox, "amd64").digest().to_owned();
     layout.name(&digest, "busybox");
-    skopeo::push(
-        &peers.skopeo,
-        &layout.source("busybox"),
-        &registry.reference("from/skopeo:1"),
-    );
+    skopeo::push(&peers.skopeo, &layout.source("busybox"), &registry.reference("from/skopeo:1"));
     all_pull_and_run(&registry, "from/skopeo", &digest, &peers);
 }
 
@@ -92,22 +85,9 @@ fn what_docker_builds_and_pushes_all_pull_and_run() {
     docker::build(&peers.docker, &busybox, &reference);
     let digest = docker::push(&peers.docker, &reference);
     // Nothing of the image is left: the pull below has to bring every layer back from the registry.
-    peers
-        .docker
-        .docker(&["image", "rm", "--force", &reference])
-        .unwrap();
-    peers
-        .docker
-        .docker(&["system", "prune", "--all", "--force"])
-        .unwrap();
-    assert_eq!(
-        peers
-            .docker
-            .docker(&["images", "--all", "--quiet"])
-            .unwrap()
-            .stdout,
-        b""
-    );
+    peers.docker.docker(&["image", "rm", "--force", &reference]).unwrap();
+    peers.docker.docker(&["system", "prune", "--all", "--force"]).unwrap();
+    assert_eq!(peers.docker.docker(&["images", "--all", "--quiet"]).unwrap().stdout, b"");
     all_pull_and_run(&registry, "from/docker", &digest, &peers);
 }
 
@@ -148,26 +128,14 @@ fn an_image_of_several_hundred_megabytes_comes_back() {
     layout.name(image.digest(), "large");
     let pushed = layout.verified_blobs();
     let packed: u64 = pushed.values().sum();
-    assert!(
-        packed > 200 << 20,
-        "this machine's folders make an image of only {packed} bytes"
-    );
+    assert!(packed > 200 << 20, "this machine's folders make an image of only {packed} bytes");
 
-    skopeo::push(
-        &skopeo,
-        &layout.source("large"),
-        &registry.reference("large/image:1"),
-    );
+    skopeo::push(&skopeo, &layout.source("large"), &registry.reference("large/image:1"));
     let reference = registry.reference(&format!("large/image@{}", image.digest()));
     assert_eq!(skopeo::pull(&skopeo, &reference, image.digest()), pushed);
-    assert_eq!(
-        containerd::pull(&containerd, &reference, image.digest()),
-        pushed
-    );
+    assert_eq!(containerd::pull(&containerd, &reference, image.digest()), pushed);
     let again = registry.reference("large/again:1");
-    containerd
-        .ctr(&["images", "push", "--plain-http", &again, &reference])
-        .unwrap();
+    containerd.ctr(&["images", "push", "--plain-http", &again, &reference]).unwrap();
     assert_eq!(skopeo::pull(&skopeo, &again, image.digest()), pushed);
 }
 

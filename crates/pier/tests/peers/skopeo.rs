@@ -25,14 +25,7 @@ pub(crate) fn push(skopeo: &Skopeo, source: &str, reference: &str) {
 #[track_caller]
 pub(crate) fn copy_all(skopeo: &Skopeo, source: &str, destination: &str) {
     skopeo
-        .run(&[
-            "copy",
-            "--all",
-            "--src-tls-verify=false",
-            "--dest-tls-verify=false",
-            source,
-            destination,
-        ])
+        .run(&["copy", "--all", "--src-tls-verify=false", "--dest-tls-verify=false", source, destination])
         .unwrap();
 }
 
@@ -41,14 +34,7 @@ pub(crate) fn copy_all(skopeo: &Skopeo, source: &str, destination: &str) {
 pub(crate) fn pull(skopeo: &Skopeo, reference: &str, manifest: &str) -> Blobs {
     let folder = tempfile::tempdir().unwrap();
     let destination = format!("dir:{}", folder.path().display());
-    skopeo
-        .run(&[
-            "copy",
-            "--src-tls-verify=false",
-            &format!("docker://{reference}"),
-            &destination,
-        ])
-        .unwrap();
+    skopeo.run(&["copy", "--src-tls-verify=false", &format!("docker://{reference}"), &destination]).unwrap();
     let bytes = fs::read(folder.path().join("manifest.json")).unwrap();
     assert_eq!(digest(&bytes), manifest);
     let mut blobs = verified_files(folder.path());

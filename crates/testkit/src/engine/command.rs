@@ -23,10 +23,7 @@ pub(super) fn run(command: &mut Command, limit: Duration) -> Result<Output, Erro
         // Its own group, so that what it started ends with it.
         .process_group(0)
         .spawn()
-        .map_err(|source| Error::Io {
-            operation: "start a command",
-            source,
-        })?;
+        .map_err(|source| Error::Io { operation: "start a command", source })?;
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let (sender, receiver) = mpsc::channel();
     let waiter = std::thread::spawn(move || {
@@ -45,15 +42,9 @@ pub(super) fn run(command: &mut Command, limit: Duration) -> Result<Output, Erro
     // The thread ends when the process and its pipes do, which the kill makes certain.
     let _ = waiter.join();
     let Some(ended) = ended else {
-        return Err(Error::TimedOut {
-            command: line,
-            limit,
-        });
+        return Err(Error::TimedOut { command: line, limit });
     };
-    let output = ended.map_err(|source| Error::Io {
-        operation: "read a command's output",
-        source,
-    })?;
+    let output = ended.map_err(|source| Error::Io { operation: "read a command's output", source })?;
     if output.status.success() {
         return Ok(output);
     }
@@ -87,29 +78,20 @@ mod tests {
     #[test]
     fn gives_what_a_command_said() {
         let output = run(&mut shell("echo out; echo err >&2"), LIMIT).unwrap();
-        assert_eq!(
-            (output.stdout.as_slice(), output.stderr.as_slice()),
-            (&b"out\n"[..], &b"err\n"[..])
-        );
+        assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
     }
 
     #[test]
     fn tells_how_a_command_failed() {
         let error = run(&mut shell("echo why >&2; exit 3"), LIMIT).unwrap_err();
-        let Error::Failed { status, stderr, .. } = &error else {
-            panic!("{error}")
-        };
+        let Error::Failed { status, stderr, .. } = &error else { panic!("{error}") };
         assert_eq!((status.code(), stderr.as_str()), (Some(3), "why\n"));
     }
 
     #[test]
     fn ends_a_command_and_its_children_when_time_is_up() {
         // The child keeps the pipe open: if it survived, reading the output would not end.
-        let error = run(
-            &mut shell("sleep 1000 & sleep 1000"),
-            Duration::from_millis(50),
-        )
-        .unwrap_err();
+        let error = run(&mut shell("sleep 1000 & sleep 1000"), Duration::from_millis(50)).unwrap_err();
         assert!(matches!(error, Error::TimedOut { .. }), "{error}");
     }
 }

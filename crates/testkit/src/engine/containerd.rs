@@ -40,17 +40,9 @@ impl Containerd {
         let folder = Folder::new()?;
         let socket = folder.path().join("c.sock");
         let config = folder.write("config.toml", &config(folder.path()))?;
-        let mut daemon = Daemon::spawn(
-            "containerd",
-            Command::new(program).arg("--config").arg(config),
-            folder,
-        )?;
-        let mut tasks = Tasks {
-            ctr,
-            socket,
-            namespace: unique_namespace(),
-            snapshotter: "native",
-        };
+        let mut daemon =
+            Daemon::spawn("containerd", Command::new(program).arg("--config").arg(config), folder)?;
+        let mut tasks = Tasks { ctr, socket, namespace: unique_namespace(), snapshotter: "native" };
         daemon.ready(|| run(tasks.command().arg("version"), ANSWERS_WITHIN).ok())?;
         // `native` copies every layer, but works on any file system; `overlayfs` is what people use.
         let plugins = run(tasks.command().args(["plugins", "ls"]), ANSWERS_WITHIN)?;
@@ -96,10 +88,7 @@ impl Drop for Tasks {
             return;
         };
         for task in String::from_utf8_lossy(&tasks.stdout).lines() {
-            let _ = run(
-                self.command().args(["tasks", "rm", "--force", task]),
-                ANSWERS_WITHIN,
-            );
+            let _ = run(self.command().args(["tasks", "rm", "--force", task]), ANSWERS_WITHIN);
         }
         // The shims keep runc's state here whatever containerd's own root is.
         let _ = std::fs::remove_dir(Path::new("/run/containerd/runc").join(&self.namespace));
@@ -109,11 +98,7 @@ impl Drop for Tasks {
 /// runc's state is shared by all containerds of a machine and divided by namespace, so ours has to be ours alone.
 fn unique_namespace() -> String {
     static STARTED: AtomicU32 = AtomicU32::new(0);
-    format!(
-        "pier-{}-{}",
-        std::process::id(),
-        STARTED.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("pier-{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Without the plugins that need what a bare machine has not, or that would listen on a port.
@@ -128,9 +113,9 @@ fn config(folder: &Path) -> String {
 }
 
 fn has_overlayfs(plugins: &str) -> bool {
-    plugins.lines().any(|line| {
-        line.split_whitespace().nth(1) == Some("overlayfs") && line.trim_end().ends_with("ok")
-    })
+    plugins
+        .lines()
+        .any(|line| line.split_whitespace().nth(1) == Some("overlayfs") && line.trim_end().ends_with("ok"))
 }
 
 #[cfg(test)]
@@ -139,15 +124,9 @@ mod tests {
 
     #[test]
     fn takes_overlayfs_only_where_it_works() {
-        let works = "TYPE ID PLATFORMS STATUS\nio.containerd.snapshotter.v1    overlayfs    linux/amd64    ok    \n";
+        let works =
+            "TYPE ID PLATFORMS STATUS\nio.containerd.snapshotter.v1    overlayfs    linux/amd64    ok    \n";
         let fails = "TYPE ID PLATFORMS STATUS\nio.containerd.snapshotter.v1    overlayfs    linux/amd64    error    \n";
-        assert_eq!(
-            (
-                has_overlayfs(works),
-                has_overlayfs(fails),
-                has_overlayfs("")
-            ),
-            (true, false, false)
-        );
+        assert_eq!((has_overlayfs(works), has_overlayfs(fails), has_overlayfs("")), (true, false, false));
     }
 }

@@ -46,10 +46,8 @@ impl Folder {
     /// Writes a configuration file and gives its path.
     pub(super) fn write(&self, name: &str, text: &str) -> Result<PathBuf, Error> {
         let path = self.path().join(name);
-        std::fs::write(&path, text).map_err(|source| Error::Io {
-            operation: "write a peer's configuration",
-            source,
-        })?;
+        std::fs::write(&path, text)
+            .map_err(|source| Error::Io { operation: "write a peer's configuration", source })?;
         Ok(path)
     }
 }
@@ -65,15 +63,8 @@ impl Drop for Folder {
 
 impl Daemon {
     /// Starts the command with its output in `log` in the folder.
-    pub(super) fn spawn(
-        program: &'static str,
-        command: &mut Command,
-        folder: Folder,
-    ) -> Result<Self, Error> {
-        let io_error = |source| Error::Io {
-            operation: "start a peer",
-            source,
-        };
+    pub(super) fn spawn(program: &'static str, command: &mut Command, folder: Folder) -> Result<Self, Error> {
+        let io_error = |source| Error::Io { operation: "start a peer", source };
         let log = File::create(folder.path().join("log")).map_err(io_error)?;
         let child = command
             .stdin(Stdio::null())
@@ -83,11 +74,7 @@ impl Daemon {
             .process_group(0)
             .spawn()
             .map_err(io_error)?;
-        Ok(Self {
-            program,
-            child,
-            folder,
-        })
+        Ok(Self { program, child, folder })
     }
 
     /// Asks again and again until the answer is something, the process has ended, or time is up.
@@ -97,10 +84,10 @@ impl Daemon {
             if let Some(answer) = ask() {
                 return Ok(answer);
             }
-            let ended = self.child.try_wait().map_err(|source| Error::Io {
-                operation: "look after a peer",
-                source,
-            })?;
+            let ended = self
+                .child
+                .try_wait()
+                .map_err(|source| Error::Io { operation: "look after a peer", source })?;
             let reason = match ended {
                 Some(status) => format!("it ended with {status}"),
                 None if started.elapsed() > READY_WITHIN => {
@@ -111,11 +98,7 @@ impl Daemon {
                     continue;
                 }
             };
-            return Err(Error::NotReady {
-                program: self.program,
-                reason,
-                log: self.log_tail(),
-            });
+            return Err(Error::NotReady { program: self.program, reason, log: self.log_tail() });
         }
     }
 
@@ -194,10 +177,7 @@ mod tests {
         let found = parse_mounts(table, Path::new("/tmp/pier-a"));
         assert_eq!(
             found,
-            [
-                PathBuf::from("/tmp/pier-a/root"),
-                PathBuf::from("/tmp/pier-a/exec/netns/default")
-            ]
+            [PathBuf::from("/tmp/pier-a/root"), PathBuf::from("/tmp/pier-a/exec/netns/default")]
         );
     }
 
@@ -207,13 +187,8 @@ mod tests {
         command.args(["-c", "echo no such option; exit 4"]);
         let mut daemon = Daemon::spawn("sh", &mut command, Folder::new().unwrap()).unwrap();
         let error = daemon.ready(|| None::<()>).unwrap_err();
-        let Error::NotReady { reason, log, .. } = &error else {
-            panic!("{error}")
-        };
-        assert_eq!(
-            (reason.as_str(), log.as_str()),
-            ("it ended with exit status: 4", "no such option\n")
-        );
+        let Error::NotReady { reason, log, .. } = &error else { panic!("{error}") };
+        assert_eq!((reason.as_str(), log.as_str()), ("it ended with exit status: 4", "no such option\n"));
     }
 
     #[test]

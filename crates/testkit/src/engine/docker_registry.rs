@@ -19,15 +19,10 @@ impl DockerRegistry {
     pub fn start() -> Result<Self, Error> {
         let program = find("docker-registry", "docker-registry")?;
         let folder = Folder::new()?;
-        let config = folder.write(
-            "config.yml",
-            &config(&folder.path().join("data").display().to_string()),
-        )?;
-        let mut daemon = Daemon::spawn(
-            "docker-registry",
-            Command::new(program).arg("serve").arg(config),
-            folder,
-        )?;
+        let config =
+            folder.write("config.yml", &config(&folder.path().join("data").display().to_string()))?;
+        let mut daemon =
+            Daemon::spawn("docker-registry", Command::new(program).arg("serve").arg(config), folder)?;
         let log = daemon.log_path();
         // It binds port 0 and logs which one it got, so no two of them ever race for a port.
         let address = daemon.ready(|| listening_on(&std::fs::read_to_string(&log).ok()?))?;
@@ -72,17 +67,8 @@ mod tests {
     #[test]
     fn reads_the_port_from_the_log() {
         let line = "time=\"2026-01-01T00:00:00Z\" level=info msg=\"listening on 127.0.0.1:41817\" go.version=go1.19.8\n";
-        assert_eq!(
-            listening_on(line),
-            Some(SocketAddr::from(([127, 0, 0, 1], 41817)))
-        );
-        assert_eq!(
-            listening_on("level=info msg=\"using inmemory blob descriptor cache\"\n"),
-            None
-        );
-        assert_eq!(
-            listening_on("level=info msg=\"listening on 127.0.0.1:41"),
-            None
-        );
+        assert_eq!(listening_on(line), Some(SocketAddr::from(([127, 0, 0, 1], 41817))));
+        assert_eq!(listening_on("level=info msg=\"using inmemory blob descriptor cache\"\n"), None);
+        assert_eq!(listening_on("level=info msg=\"listening on 127.0.0.1:41"), None);
     }
 }

@@ -39,11 +39,8 @@ impl Dockerd {
         let containerd = Containerd::start()?;
         let folder = Folder::new()?;
         let path = folder.path();
-        let containers = Containers {
-            docker,
-            socket: path.join("docker.sock"),
-            configuration: path.join("client"),
-        };
+        let containers =
+            Containers { docker, socket: path.join("docker.sock"), configuration: path.join("client") };
         let mut command = Command::new(program);
         command
             .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
@@ -63,11 +60,7 @@ impl Dockerd {
         // It makes its socket last, when everything behind it is there.
         daemon.ready(|| UnixStream::connect(&containers.socket).ok())?;
         run(containers.command().arg("version"), LIMIT)?;
-        Ok(Self {
-            containers,
-            daemon,
-            containerd,
-        })
+        Ok(Self { containers, daemon, containerd })
     }
 
     /// Runs `docker ARGUMENTS` against this daemon. A status other than 0 is an error.

@@ -42,18 +42,9 @@ impl Nginx {
         let program = find("nginx", "nginx-light")?;
         let folder = Folder::new()?;
         let address = free_port()?;
-        let config = folder.write(
-            "nginx.conf",
-            &config(root, folder.path(), address, sendfile),
-        )?;
+        let config = folder.write("nginx.conf", &config(root, folder.path(), address, sendfile))?;
         let mut command = Command::new(program);
-        command
-            .arg("-p")
-            .arg(folder.path())
-            .arg("-c")
-            .arg(config)
-            .arg("-e")
-            .arg("stderr");
+        command.arg("-p").arg(folder.path()).arg("-c").arg(config).arg("-e").arg("stderr");
         let mut daemon = Daemon::spawn("nginx", &mut command, folder)?;
         daemon.ready(|| TcpStream::connect(address).ok())?;
         Ok(Self { daemon, address })
@@ -74,18 +65,11 @@ impl Nginx {
 fn free_port() -> Result<SocketAddr, Error> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
-        .map_err(|source| Error::Io {
-            operation: "find a free port",
-            source,
-        })
+        .map_err(|source| Error::Io { operation: "find a free port", source })
 }
 
 fn config(root: &Path, folder: &Path, address: SocketAddr, sendfile: Sendfile) -> String {
-    let user = if rustix::process::geteuid().is_root() {
-        "user root;\n"
-    } else {
-        ""
-    };
+    let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
     let sendfile = match sendfile {
         Sendfile::On => "on",
         Sendfile::Off => "off",

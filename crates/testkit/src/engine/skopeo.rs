@@ -16,9 +16,7 @@ pub struct Skopeo {
 impl Skopeo {
     /// Finds it; there is nothing to start.
     pub fn find() -> Result<Self, Error> {
-        Ok(Self {
-            program: find("skopeo", "skopeo")?,
-        })
+        Ok(Self { program: find("skopeo", "skopeo")? })
     }
 
     /// Runs `skopeo ARGUMENTS`. A status other than 0 is an error.
@@ -26,11 +24,6 @@ impl Skopeo {
     /// Signature policy is not what our tests are about, so the machine's own does not take part. A registry on loopback without TLS
     /// still has to be allowed by the caller: `--src-tls-verify=false`, `--dest-tls-verify=false` or `--tls-verify=false`.
     pub fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Output, Error> {
-        run(
-            Command::new(&self.program)
-                .arg("--insecure-policy")
-                .args(arguments),
-            LIMIT,
-        )
+        run(Command::new(&self.program).arg("--insecure-policy").args(arguments), LIMIT)
     }
 }
