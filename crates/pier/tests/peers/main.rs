@@ -114,8 +114,7 @@ fn an_index_comes_back_whole() {
 
 #[test]
 fn an_image_of_several_hundred_megabytes_comes_back() {
-    let (Some(skopeo), Some(containerd)) = (or_skip(Skopeo::find()), or_skip(Containerd::start()))
-    else {
+    let (Some(skopeo), Some(containerd)) = (or_skip(Skopeo::find()), or_skip(Containerd::start())) else {
         return;
     };
     let registry = Registry::start();

@@ -26,26 +26,14 @@ impl Registry {
             .unwrap();
         // A server that never listens ends, which closes the pipe: this wait is as long as its start.
         let mut line = String::new();
-        BufReader::new(running.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let address = line
-            .trim_end()
-            .strip_prefix("listening on http://")
-            .map(str::to_owned);
+        BufReader::new(running.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim_end().strip_prefix("listening on http://").map(str::to_owned);
         let Some(address) = address else {
             // What went wrong stands on standard error, which is the test's own.
             let _ = running.kill();
-            panic!(
-                "`pier serve` said `{line}` and ended with {:?}",
-                running.wait()
-            );
+            panic!("`pier serve` said `{line}` and ended with {:?}", running.wait());
         };
-        Self {
-            address,
-            running,
-            _data: data,
-        }
+        Self { address, running, _data: data }
     }
 
     /// `ADDRESS/path`, as engines write references.
