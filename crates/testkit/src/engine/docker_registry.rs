@@ -1,0 +1,74 @@
+//! Debian's `docker-registry`: distribution 2.8, the registry that most of the world runs, as an independent judge.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::daemon::{Daemon, Folder};
+use super::{Error, find};
+
+/// A registry on a random loopback port, with files below a temporary folder and deletion allowed.
+#[derive(Debug)]
+pub struct DockerRegistry {
+    daemon: Daemon,
+    address: SocketAddr,
+}
+
+impl DockerRegistry {
+    /// Starts an empty registry; it answers when this returns.
+    pub fn start() -> Result<Self, Error> {
+        let program = find("docker-registry", "docker-registry")?;
+        let folder = Folder::new()?;
+        let config =
+            folder.write("config.yml", &config(&folder.path().join("data").display().to_string()))?;
+        let mut daemon =
+            Daemon::spawn("docker-registry", Command::new(program).arg("serve").arg(config), folder)?;
+        let log = daemon.log_path();
+        // It binds port 0 and logs which one it got, so no two of them ever race for a port.
+        let address = daemon.ready(|| listening_on(&std::fs::read_to_string(&log).ok()?))?;
+        Ok(Self { daemon, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.daemon.pid()
+    }
+
+    /// The folder that distribution calls `rootdirectory`.
+    pub fn storage(&self) -> PathBuf {
+        self.daemon.folder().join("data")
+    }
+}
+
+/// The access log would be a good part of what it costs to answer, and Pier does not write one either unless asked.
+fn config(root: &str) -> String {
+    format!(
+        "version: 0.1\n\
+         log:\n  level: info\n  accesslog:\n    disabled: true\n\
+         storage:\n  filesystem:\n    rootdirectory: {root}\n  delete:\n    enabled: true\n\
+         http:\n  addr: 127.0.0.1:0\n"
+    )
+}
+
+fn listening_on(log: &str) -> Option<SocketAddr> {
+    let (_, rest) = log.split_once("msg=\"listening on ")?;
+    rest.split_once('"')?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_port_from_the_log() {
+        let line = "time=\"2026-01-01T00:00:00Z\" level=info msg=\"listening on 127.0.0.1:41817\" go.version=go1.19.8\n";
+        assert_eq!(listening_on(line), Some(SocketAddr::from(([127, 0, 0, 1], 41817))));
+        assert_eq!(listening_on("level=info msg=\"using inmemory blob descriptor cache\"\n"), None);
+        assert_eq!(listening_on("level=info msg=\"listening on 127.0.0.1:41"), None);
+    }
+}

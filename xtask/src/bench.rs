@@ -1,0 +1,84 @@
+//! `cargo xtask bench`: what the same work costs in Pier and in its peers.
+//!
+//! The numbers are only worth something as ratios within one run: machines differ by 1.7 times from one day to the next. So everything
+//! that is compared takes turns, round by round, under one load generator, and medians are compared. No test looks at them.
+
+#[cfg(feature = "bench")]
+mod content;
+#[cfg(feature = "bench")]
+mod cost;
+#[cfg(feature = "bench")]
+mod load;
+#[cfg(feature = "bench")]
+mod registry;
+#[cfg(feature = "bench")]
+mod report;
+#[cfg(feature = "bench")]
+mod server;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// Options of `cargo xtask bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    subject: Subject,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subject {
+    /// A release `pier serve` beside docker-registry and nginx: large blobs out and in, many small manifests out and in.
+    Registry(RegistryOptions),
+}
+
+#[derive(Debug, Args)]
+struct RegistryOptions {
+    /// Small sizes and one round: does it work at all?
+    #[arg(long)]
+    quick: bool,
+    /// Medians, samples and ratios as JSON instead of Markdown.
+    #[arg(long)]
+    json: bool,
+    /// Rounds in which every server gets its turn [default: 5, or 1 with --quick].
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
+    /// Which servers take part.
+    #[arg(long, value_delimiter = ',', value_name = "NAME", default_values = ["pier", "docker-registry", "nginx", "nginx-sendfile"])]
+    servers: Vec<Contestant>,
+    /// A `pier` that is built already; else a release build of this workspace.
+    #[arg(long, value_name = "FILE")]
+    pier: Option<PathBuf>,
+    /// Where the servers keep their data: a folder on the disk that is to be measured [default: the temporary folder].
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+}
+
+/// Who is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Contestant {
+    Pier,
+    DockerRegistry,
+    Nginx,
+    NginxSendfile,
+}
+
+/// Does the work when this is the build that can.
+#[cfg(feature = "bench")]
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let Subject::Registry(options) = &options.subject;
+    registry::run(options)
+}
+
+/// Hands over to a release build of this tool with what measuring needs, so that the generator and the baseline are not slow themselves.
+#[cfg(not(feature = "bench"))]
+pub(crate) fn run(_: &Options) -> anyhow::Result<()> {
+    use crate::cargo::{cargo, check};
+    let arguments = std::env::args_os().skip(1);
+    check(
+        cargo()
+            .args(["run", "--quiet", "--release", "--package", "xtask", "--features", "bench", "--"])
+            .args(arguments),
+    )
+}
