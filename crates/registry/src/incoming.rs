@@ -48,11 +48,6 @@ impl RequestBody {
         self.body.size_hint().exact()
     }
 
-    /// Whether it is known to hold nothing.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
     /// The bytes as they come. More than `limit` of them end it with [`Error::Size`] about `subject`.
     pub(crate) fn into_stream(self, limit: u64, subject: Subject) -> ByteStream {
         let state = (self, limit, subject);

@@ -90,7 +90,9 @@ impl FromStr for Endpoint {
         if let Some(name) = rest.strip_suffix("/tags/list") {
             return Ok(Self::Tags { repository: repository(name)? });
         }
-        if let Some(name) = rest.strip_suffix("/blobs/uploads").or_else(|| rest.strip_suffix("/blobs/uploads/")) {
+        if let Some(name) =
+            rest.strip_suffix("/blobs/uploads").or_else(|| rest.strip_suffix("/blobs/uploads/"))
+        {
             return Ok(Self::Uploads { repository: repository(name)? });
         }
         let (head, last) = rest.rsplit_once('/').ok_or(EndpointError::Unknown)?;
@@ -217,7 +219,17 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_path_is_told_apart() {
         let error = |path: &str| path.parse::<Endpoint>().unwrap_err();
-        for unknown in ["", "/", "/v1/", "/v2x", "/v2/a", "/v2/a/b/c", "/v2/a/tags/list/", "/v2/%zz", "/v2/%ff/tags/list"] {
+        for unknown in [
+            "",
+            "/",
+            "/v1/",
+            "/v2x",
+            "/v2/a",
+            "/v2/a/b/c",
+            "/v2/a/tags/list/",
+            "/v2/%zz",
+            "/v2/%ff/tags/list",
+        ] {
             assert_eq!(error(unknown), EndpointError::Unknown, "{unknown}");
         }
         for bad in ["/v2/../tags/list", "/v2/a/%2e%2e/b/manifests/x", "/v2/A/tags/list", "/v2//tags/list"] {
