@@ -1,1 +1,6 @@
-//! placeholder
+//! For tests, ours and other people's: a disk that forgets what was not synced, small disks, real processes, and finding peers.
+//!
+//! Everything here is torn down on drop, waits with a bound, and says loudly when it cannot run on this machine.
+
+#[cfg(feature = "fuse")]
+pub mod power_loss;
