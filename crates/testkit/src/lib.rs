@@ -4,3 +4,6 @@
 
 #[cfg(feature = "fuse")]
 pub mod power_loss;
+pub mod peers;
+pub mod process;
+pub mod small_disk;
