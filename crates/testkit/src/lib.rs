@@ -2,8 +2,8 @@
 //!
 //! Everything here is torn down on drop, waits with a bound, and says loudly when it cannot run on this machine.
 
+pub mod peers;
 #[cfg(feature = "fuse")]
 pub mod power_loss;
-pub mod peers;
 pub mod process;
 pub mod small_disk;

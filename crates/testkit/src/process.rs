@@ -50,7 +50,12 @@ impl PierProcess {
     }
 
     /// As [`start`](Self::start), with a limit of the caller's.
-    pub fn start_within<A, E>(binary: &Path, arguments: A, environment: E, limit: Duration) -> io::Result<Self>
+    pub fn start_within<A, E>(
+        binary: &Path,
+        arguments: A,
+        environment: E,
+        limit: Duration,
+    ) -> io::Result<Self>
     where
         A: IntoIterator<Item: AsRef<std::ffi::OsStr>>,
         E: IntoIterator<Item = (&'static str, String)>,
@@ -70,7 +75,8 @@ impl PierProcess {
             let _ = kill_process_group(group, Signal::KILL);
             let status = child.wait()?;
             stderr.wait_for_end(Duration::from_secs(1));
-            let message = format!("`{}` did not listen, {status}, stderr:\n{}", binary.display(), stderr.text());
+            let message =
+                format!("`{}` did not listen, {status}, stderr:\n{}", binary.display(), stderr.text());
             return Err(io::Error::new(io::ErrorKind::TimedOut, message));
         };
         Ok(Self { child, group, address, stdout, stderr })
@@ -130,8 +136,11 @@ impl PierProcess {
     pub fn resident_bytes(&self) -> io::Result<Resident> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
         let field = |name: &str| {
-            let kib = status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok());
-            kib.map(|kib: u64| kib * 1024).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no {name}")))
+            let kib = status
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok());
+            kib.map(|kib: u64| kib * 1024)
+                .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no {name}")))
         };
         Ok(Resident { now: field("VmRSS:")?, peak: field("VmHWM:")? })
     }
@@ -144,7 +153,8 @@ impl PierProcess {
             let mut times = fields.split_whitespace().skip(11).map(str::parse::<u32>);
             Some(times.next()?.ok()? + times.next()?.ok()?)
         });
-        let ticks = ticks.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "malformed `/proc/PID/stat`"))?;
+        let ticks =
+            ticks.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "malformed `/proc/PID/stat`"))?;
         let a_second = u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(100);
         Ok(f64::from(ticks) / f64::from(a_second))
     }

@@ -17,7 +17,13 @@ impl SmallDisk {
     pub fn mount(bytes: u64) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let options = std::ffi::CString::new(format!("size={bytes},mode=0755"))?;
-        mount("small-disk", folder.path(), "tmpfs", MountFlags::NODEV | MountFlags::NOSUID, options.as_c_str())?;
+        mount(
+            "small-disk",
+            folder.path(),
+            "tmpfs",
+            MountFlags::NODEV | MountFlags::NOSUID,
+            options.as_c_str(),
+        )?;
         Ok(Self { folder })
     }
 

@@ -1,12 +1,12 @@
 //! The rules of the disk that forgets, each on a real mount, and SQLite on top of it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
+use pier_testkit::peers::{Skips, skip};
 use pier_testkit::power_loss::PowerLossDisk;
 use rusqlite::Connection;
 
@@ -20,16 +20,7 @@ fn left_by(scenario: impl FnOnce(&PowerLossDisk)) -> Option<tempfile::TempDir> {
 }
 
 fn mounted() -> Option<PowerLossDisk> {
-    match PowerLossDisk::mount() {
-        Ok(disk) => Some(disk),
-        Err(error) if std::env::var_os("PIER_TEST_REQUIRE_PEERS").is_some_and(|value| value == "1") => {
-            panic!("refused to skip: {error}")
-        }
-        Err(error) => {
-            eprintln!("SKIPPED: power_loss: {error}");
-            None
-        }
-    }
+    PowerLossDisk::mount().map_err(|error| skip(Skips::from_environment(), &error.to_string())).ok()
 }
 
 fn sync_folder(path: &Path) {

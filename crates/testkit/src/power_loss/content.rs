@@ -49,7 +49,7 @@ impl Content {
             let (from, to) = (start.max(offset), (start + PAGE).min(end));
             let source = &bytes[to_usize(from - offset)..to_usize(to - offset)];
             self.edit(number, |page| {
-                page[to_usize(from - start)..to_usize(to - start)].copy_from_slice(source)
+                page[to_usize(from - start)..to_usize(to - start)].copy_from_slice(source);
             });
         }
         self.size = self.size.max(end);

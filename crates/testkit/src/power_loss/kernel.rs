@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use super::content::{Content, PAGE};
 use super::model::{Body, Inode, Model, ROOT, Replace};
 
-const KEEP: Duration = Duration::from_secs(3600);
+const KEEP: Duration = Duration::from_hours(1);
 
 /// `S_IFMT`'s complement: the permission bits of a mode.
 const PERMISSIONS: u32 = 0o7777;

@@ -222,7 +222,7 @@ impl Model {
 
     /// What is left when nothing but the synced survives.
     pub(super) fn after_loss(&self) -> Self {
-        Self::of(self.durable.clone(), self.next)
+        Self::of(&self.durable, self.next)
     }
 
     /// What is left when some of the unsynced survives too: of every folder a prefix of its changes, of every file some of its pages.
@@ -253,11 +253,11 @@ impl Model {
                 entries.retain(|_, child| known.contains(child));
             }
         }
-        Self::of(left, self.next)
+        Self::of(&left, self.next)
     }
 
     /// A tree that is durable as it stands, less what no name leads to.
-    fn of(inodes: HashMap<u64, Inode>, next: u64) -> Self {
+    fn of(inodes: &HashMap<u64, Inode>, next: u64) -> Self {
         let mut reached = HashMap::new();
         let mut waiting = vec![ROOT];
         while let Some(number) = waiting.pop() {
