@@ -1,5 +1,4 @@
 //! Processes, small disks and peers, on the machine that runs the test.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;

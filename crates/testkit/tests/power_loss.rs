@@ -219,8 +219,9 @@ fn commit_rows(path: &Path, synchronous: &str) -> u32 {
     if database.execute_batch(&setup).is_err() {
         return 0;
     }
-    (0..ROWS).take_while(|number| database.execute("INSERT INTO rows VALUES (?1)", [number]).is_ok()).count()
-        as u32
+    (0..ROWS)
+        .take_while(|number| database.execute("INSERT INTO rows VALUES (?1)", [number]).is_ok())
+        .fold(0, |count, _| count + 1)
 }
 
 /// Rows in the copy, none when not even the table is there.
