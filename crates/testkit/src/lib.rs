@@ -1,3 +1,11 @@
-//! For tests, ours and other people's: real engines and registries, in one crate that no product code uses.
+//! For tests, ours and other people's: real engines and registries, real processes, small disks, and a disk that forgets what
+//! was not synced.
+//!
+//! Everything here is torn down on drop, waits with a bound, and says loudly when it cannot run on this machine.
 
 pub mod engine;
+pub mod peers;
+#[cfg(feature = "fuse")]
+pub mod power_loss;
+pub mod process;
+pub mod small_disk;
