@@ -53,7 +53,7 @@ impl Action {
             &Method::HEAD => &Method::GET,
             method => method,
         };
-        let endpoint = parts.uri.path().parse().map_err(|error| no_such(error, method))?;
+        let endpoint = parts.uri.path().parse().map_err(|error| no_such(&error, method))?;
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         Ok(match (endpoint, method) {
             (Endpoint::Base, &Method::GET) => Self::Ping,
@@ -102,7 +102,7 @@ impl Action {
 }
 
 /// A path that names nothing.
-fn no_such(error: EndpointError, method: &Method) -> Refusal {
+fn no_such(error: &EndpointError, method: &Method) -> Refusal {
     let message = error.to_string();
     match error {
         EndpointError::Name(_) => Refusal::bad_request(ErrorCode::NameInvalid, message),

@@ -4,6 +4,8 @@
 //! cut where a body ended early.
 
 mod file;
+#[cfg(test)]
+mod tests;
 
 use std::{
     ops::Range,

@@ -23,9 +23,9 @@ pub(crate) struct Refusal {
     message: String,
     /// One entry of the body for each, one without when there is none.
     details: Vec<Value>,
-    headers: HeaderMap,
+    headers: Box<HeaderMap>,
     /// What went wrong on our side, for the log.
-    cause: Option<Error>,
+    cause: Option<Box<Error>>,
 }
 
 impl Refusal {
@@ -35,7 +35,7 @@ impl Refusal {
             code,
             message: message.into(),
             details: Vec::new(),
-            headers: HeaderMap::new(),
+            headers: Box::default(),
             cause: None,
         }
     }
@@ -97,7 +97,7 @@ impl Refusal {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.extend(self.headers);
+        headers.extend(*self.headers);
         response
     }
 }
@@ -161,7 +161,7 @@ impl From<Error> for Refusal {
                     ErrorCode::Unavailable,
                     "no space is left where this registry stores content",
                 );
-                Self { cause: Some(error), ..refusal }
+                Self { cause: Some(Box::new(error)), ..refusal }
             }
             Error::Unavailable { operation: incoming::IDLE, .. } => {
                 Self::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::BlobUploadInvalid, message)
@@ -176,7 +176,7 @@ impl From<Error> for Refusal {
                     ErrorCode::Unavailable,
                     "content could not be fetched",
                 );
-                Self { cause: Some(error), ..refusal }
+                Self { cause: Some(Box::new(error)), ..refusal }
             }
             Error::Unsupported { .. } => {
                 Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message)
@@ -184,7 +184,7 @@ impl From<Error> for Refusal {
             error => {
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
                 Self {
-                    cause: Some(error),
+                    cause: Some(Box::new(error)),
                     ..Self::new(status, ErrorCode::Unknown, "this registry failed; its log says why")
                 }
             }

@@ -97,7 +97,7 @@ impl FileSocket {
             match stream.try_io(Interest::WRITABLE, || sys::send_with_more(stream, slices)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(stream.poll_write_ready(cx))?
+                    ready!(stream.poll_write_ready(cx))?;
                 }
                 outcome => return Poll::Ready(outcome),
             }

@@ -58,7 +58,6 @@ fn session(high: u64, low: u64) -> SessionId {
 fn halves(session: SessionId) -> (u64, u64) {
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
     let low = session.to_bits() as u64;
-    #[expect(clippy::cast_possible_truncation, reason = "64 bits are left")]
     let high = (session.to_bits() >> 64) as u64;
     (high, low)
 }

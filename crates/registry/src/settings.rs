@@ -43,7 +43,7 @@ impl Settings {
             session_key,
             max_manifest_bytes: 4 << 20,
             max_blob_bytes: None,
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_mins(1),
             pages: PageSizes { default: 1000, max: 10_000 },
             completeness: Completeness::Strict,
         }
