@@ -24,11 +24,15 @@ pub mod catalog;
 pub mod error;
 pub mod filling;
 pub mod following;
+pub mod memory;
 mod observed;
 pub mod progress;
 pub mod pump;
 pub mod ranges;
 pub mod source;
+#[cfg(feature = "suite")]
+#[expect(clippy::unwrap_used, reason = "the suite is tests: a failure that was not expected has to end one")]
+pub mod suite;
 pub mod target;
 pub mod transfer;
 
@@ -38,6 +42,7 @@ pub use catalog::{Catalog, Claim, Completeness, Page, PutManifest};
 pub use error::{Error, Result, Subject};
 pub use filling::{Commit, Filling, Order};
 pub use following::{Following, Withheld};
+pub use memory::Memory;
 pub use progress::{Event, Progress};
 pub use pump::pump;
 pub use ranges::RangeSet;
