@@ -6,7 +6,7 @@
 
 use std::{fmt, io, path::PathBuf, time::Duration};
 
-use pier_oci::{Digest, RepositoryName, Selector, SessionId};
+use pier_oci::{Digest, Platform, RepositoryName, Selector, SessionId};
 
 /// What every fallible call of the contract returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -138,6 +138,15 @@ pub enum Error {
         subject: Subject,
     },
 
+    /// An index has no image for a platform. Choose another platform, or build the image for this one.
+    #[error("no image for platform `{wanted}`, there is {}", platforms(available))]
+    NoPlatform {
+        /// The platform that was asked for.
+        wanted: Box<Platform>,
+        /// The platforms that there are, attestations left out.
+        available: Vec<Platform>,
+    },
+
     /// No space is left where the content has to go. Nothing that was acknowledged is lost.
     #[error("no space left on the device: {operation} `{}`", path.display())]
     StorageFull {
@@ -229,6 +238,7 @@ impl Error {
             Self::InUse { .. } => "in-use",
             Self::Busy { .. } => "busy",
             Self::Abandoned { .. } => "abandoned",
+            Self::NoPlatform { .. } => "no-platform",
             Self::StorageFull { .. } => "storage-full",
             Self::Unavailable { .. } => "unavailable",
             Self::Denied { .. } => "denied",
@@ -271,6 +281,9 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Missing { .. } => Some("push the missing blobs and manifests to this repository first"),
+            Self::NoPlatform { available, .. } if !available.is_empty() => {
+                Some("choose one of these platforms with `--platform`")
+            }
             Self::StorageFull { .. } => {
                 Some("free some space or run `pier prune`; what was stored before is intact")
             }
@@ -298,6 +311,20 @@ fn list(digests: &[Digest]) -> String {
     let mut text: Vec<String> = digests.iter().take(SHOWN).map(|digest| format!("`{digest}`")).collect();
     if digests.len() > SHOWN {
         text.push(format!("and {} more", digests.len() - SHOWN));
+    }
+    text.join(", ")
+}
+
+/// The first few platforms, as people write them on the command line.
+fn platforms(available: &[Platform]) -> String {
+    const SHOWN: usize = 16;
+    if available.is_empty() {
+        return "none at all".to_owned();
+    }
+    let mut text: Vec<String> =
+        available.iter().take(SHOWN).map(|platform| format!("`{platform}`")).collect();
+    if available.len() > SHOWN {
+        text.push(format!("and {} more", available.len() - SHOWN));
     }
     text.join(", ")
 }

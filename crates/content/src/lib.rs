@@ -13,7 +13,7 @@
 //! Content flows by *filling*: a store says what is missing of a blob ([`Filling::missing`]), one filler
 //! fills the holes, [`Filling::commit`] verifies, and any number of readers follow while it happens
 //! ([`Following`]). Resuming, falling back to another source and sharing one download are the same thing.
-//! [`transfer`] drives one blob that way; [`copy`] drives a whole image, leaves first, root next, tag last.
+//! [`transfer()`] drives one blob that way; [`copy()`] drives a whole image, leaves first, root next, tag last.
 //!
 //! What is not here: sockets, files, databases and clocks other than tokio's timer. Those belong to the crates
 //! that implement the traits.
@@ -21,15 +21,24 @@
 pub mod blob;
 pub mod blob_store;
 pub mod catalog;
+pub mod copy;
 pub mod error;
+pub mod fallback;
 pub mod filling;
+#[cfg(test)]
+mod fixtures;
 pub mod following;
+pub mod manifests;
 pub mod memory;
 mod observed;
+pub mod platform;
 pub mod progress;
 pub mod pump;
 pub mod ranges;
+pub mod retrying;
 pub mod source;
+pub mod store_source;
+pub mod store_target;
 #[cfg(feature = "suite")]
 #[expect(clippy::unwrap_used, reason = "the suite is tests: a failure that was not expected has to end one")]
 pub mod suite;
@@ -39,13 +48,20 @@ pub mod transfer;
 pub use blob::{Blob, Body, ByteRange, ByteStream, RangeReader};
 pub use blob_store::{BlobInfo, BlobStore, Ingest, IngestKey};
 pub use catalog::{Catalog, Claim, Completeness, Page, PutManifest};
+pub use copy::{Copied, CopyOptions, Platforms, Referrers, copy};
 pub use error::{Error, Result, Subject};
+pub use fallback::Fallback;
 pub use filling::{Commit, Filling, Order};
 pub use following::{Following, Withheld};
+pub use manifests::Manifests;
 pub use memory::Memory;
+pub use platform::{Selected, choose, select};
 pub use progress::{Event, Progress};
 pub use pump::pump;
 pub use ranges::RangeSet;
+pub use retrying::{Jitter, RetryPolicy, Retrying};
 pub use source::{Opened, Source};
+pub use store_source::StoreSource;
+pub use store_target::StoreTarget;
 pub use target::{Mounted, Origin, Target};
 pub use transfer::transfer;

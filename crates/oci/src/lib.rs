@@ -8,6 +8,7 @@
 //! | [`media_type`], [`platform`], [`descriptor`] | what content says about content |
 //! | [`manifest`] | manifests and indexes: bytes, digest and a parsed view that refuses confusion |
 //! | [`session`] | upload sessions |
+//! | [`wire`] | what client and server say over HTTP: paths, queries, errors, ranges, links, ETags |
 //!
 //! Everything here is parsed at the border; inside of Pier a `Digest` or a `Tag` is valid.
 
@@ -19,6 +20,7 @@ pub mod name;
 pub mod platform;
 pub mod reference;
 pub mod session;
+pub mod wire;
 
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, DigestError, Hasher};

@@ -1,0 +1,158 @@
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::*;
+use crate::{
+    Subject,
+    fixtures::{CHUNK, LAYER, Part, Shelf, blob_descriptor, reference, repository, unavailable},
+};
+
+const POLICY_WAITS: Duration = Duration::from_millis(250 + 500 + 1000 + 2000);
+
+fn policy() -> RetryPolicy {
+    RetryPolicy::new(Jitter::none())
+}
+
+/// A shelf that fails so and then answers.
+fn shelf(failures: Vec<Error>) -> Shelf {
+    let mut shelf = Shelf::default();
+    let image = shelf.image("c", &[]);
+    shelf.tag("t", &image);
+    *shelf.failures.lock().unwrap() = failures;
+    shelf
+}
+
+/// Resolves against a shelf; gives the outcome, the calls and how long it took.
+async fn resolve(failures: Vec<Error>, policy: RetryPolicy) -> (Result<Descriptor>, usize, Duration) {
+    let shelf = Arc::new(shelf(failures));
+    let before = Instant::now();
+    let outcome = Retrying::new(shelf.clone(), policy).resolve(&reference("r.test/a:t")).await;
+    (outcome, shelf.asked().len(), before.elapsed())
+}
+
+fn failing(times: usize) -> Vec<Error> {
+    std::iter::repeat_with(|| unavailable(None)).take(times).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn asks_again_until_it_succeeds() {
+    let (outcome, calls, waited) = resolve(failing(2), policy()).await;
+    outcome.unwrap();
+    assert_eq!((calls, waited), (3, Duration::from_millis(750)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn gives_the_last_error_when_the_attempts_are_used_up() {
+    let (outcome, calls, waited) = resolve(failing(9), policy()).await;
+    assert!(matches!(outcome, Err(Error::Unavailable { .. })), "{outcome:?}");
+    assert_eq!((calls, waited), (5, POLICY_WAITS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn never_asks_again_after_an_answer() {
+    let digest = blob_descriptor(b"x").digest;
+    let answers = [
+        Error::NotFound { subject: Subject::Blob(digest) },
+        Error::Denied { origin: "shelf".to_owned(), reason: "no".to_owned() },
+        Error::Integrity { expected: digest, actual: digest, origin: None },
+        Error::Unsupported { what: "that" },
+    ];
+    for answer in answers {
+        let code = answer.code();
+        let (outcome, calls, waited) = resolve(vec![answer], policy()).await;
+        assert_eq!(outcome.unwrap_err().code(), code);
+        assert_eq!((calls, waited), (1, Duration::ZERO), "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_as_long_as_the_other_side_asks() {
+    let (outcome, calls, waited) = resolve(vec![unavailable(Some(Duration::from_secs(7)))], policy()).await;
+    outcome.unwrap();
+    assert_eq!((calls, waited), (2, Duration::from_secs(7)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_no_longer_than_the_policy_allows() {
+    let (outcome, calls, waited) = resolve(vec![unavailable(Some(Duration::from_hours(24)))], policy()).await;
+    outcome.unwrap();
+    assert_eq!((calls, waited), (2, Duration::from_mins(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn does_not_begin_a_wait_beyond_the_sum_of_all_waits() {
+    let policy = RetryPolicy { max_wait: Duration::from_millis(800), ..policy() };
+    let (outcome, calls, waited) = resolve(failing(9), policy).await;
+    assert!(matches!(outcome, Err(Error::Unavailable { .. })), "{outcome:?}");
+    assert_eq!((calls, waited), (3, Duration::from_millis(750)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn jitter_takes_at_most_half_of_a_wait() {
+    for (random, expected) in [(0.0, 125), (0.5, 187), (1.0, 250), (f64::NAN, 250), (-3.0, 250)] {
+        let policy = RetryPolicy::new(Jitter::from_random(move || random));
+        let (outcome, _, waited) = resolve(failing(1), policy).await;
+        outcome.unwrap();
+        // The timer counts whole milliseconds and rounds up.
+        assert!(waited.as_millis().abs_diff(expected) <= 1, "{random}: {waited:?}");
+    }
+}
+
+#[test]
+fn a_wait_cannot_overflow() {
+    let policy = RetryPolicy { growth: u32::MAX, ..policy() };
+    let patience = Patience { policy: &policy, failures: u32::MAX, waited: Duration::ZERO };
+    assert_eq!(patience.delay(Some(Duration::MAX)), Duration::from_mins(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fill_counts_its_attempts_anew_when_bytes_arrived() {
+    let content: Vec<u8> = (0..=250).cycle().take(CHUNK * 20).collect();
+    let mut shelf = Shelf { breaks_after: Some(CHUNK), ..Shelf::default() };
+    shelf.blob(LAYER, &content);
+    let shelf = Arc::new(shelf);
+    let part = Part::new(content.len());
+    let policy = RetryPolicy { attempts: NonZeroU32::new(2).unwrap(), ..policy() };
+    let before = Instant::now();
+
+    let retrying = Retrying::new(shelf.clone(), policy);
+    retrying.fill(&repository("r.test/a:t"), &blob_descriptor(&content), &part).await.unwrap();
+
+    assert_eq!(part.content(), content);
+    assert_eq!(shelf.asked().len(), 20);
+    assert_eq!(shelf.served.load(std::sync::atomic::Ordering::SeqCst), content.len(), "no byte comes twice");
+    assert_eq!(before.elapsed(), Duration::from_millis(19 * 250));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fill_that_gets_one_byte_an_attempt_ends_too() {
+    let content = vec![7; CHUNK * 20];
+    let mut shelf = Shelf { breaks_after: Some(1), ..Shelf::default() };
+    shelf.blob(LAYER, &content);
+    let part = Part::new(content.len());
+    let policy = RetryPolicy { max_wait: Duration::from_secs(2), ..policy() };
+
+    let outcome = Retrying::new(Arc::new(shelf), policy)
+        .fill(&repository("r.test/a:t"), &blob_descriptor(&content), &part)
+        .await;
+
+    assert!(matches!(outcome, Err(Error::Unavailable { .. })), "{outcome:?}");
+    assert_eq!(part.holds(), 9, "eight waits of a quarter of a second fit into two seconds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fill_without_progress_gives_up() {
+    let content = vec![7; CHUNK];
+    let mut shelf = Shelf { breaks_after: Some(0), ..Shelf::default() };
+    shelf.blob(LAYER, &content);
+    let shelf = Arc::new(shelf);
+    let part = Part::new(content.len());
+
+    let outcome = Retrying::new(shelf.clone(), policy())
+        .fill(&repository("r.test/a:t"), &blob_descriptor(&content), &part)
+        .await;
+
+    assert!(matches!(outcome, Err(Error::Unavailable { .. })), "{outcome:?}");
+    assert_eq!(shelf.asked().len(), 5);
+}

@@ -1,0 +1,51 @@
+//! The `Link` header that leads to a list's next page, per RFC 8288.
+
+use super::query::percent_encoded;
+
+/// The header's value: the same list, `limit` items behind `last`.
+pub fn to_next_page(path: &str, limit: usize, last: &str) -> String {
+    format!("<{path}?n={limit}&last={}>; rel=\"next\"", percent_encoded(last))
+}
+
+/// The target of the link to the next page, if a header's value has one.
+pub fn next_page(header: &str) -> Option<&str> {
+    let mut rest = header;
+    loop {
+        let (_, behind) = rest.split_once('<')?;
+        let (target, behind) = behind.split_once('>')?;
+        let parameters = behind.split('<').next().unwrap_or_default();
+        let is_next = parameters.split([';', ',']).any(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            name.trim().eq_ignore_ascii_case("rel")
+                && value
+                    .trim()
+                    .trim_matches('"')
+                    .split_whitespace()
+                    .any(|rel| rel.eq_ignore_ascii_case("next"))
+        });
+        if is_next {
+            return Some(target);
+        }
+        rest = behind;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_side_writes_the_other_reads() {
+        let header = to_next_page("/v2/a/b/tags/list", 2, "a b/ü");
+        assert_eq!(header, r#"</v2/a/b/tags/list?n=2&last=a%20b%2F%C3%BC>; rel="next""#);
+        assert_eq!(next_page(&header), Some("/v2/a/b/tags/list?n=2&last=a%20b%2F%C3%BC"));
+    }
+
+    #[test]
+    fn only_the_next_page_counts() {
+        assert_eq!(next_page("</p>; rel=prev, </n>; title=x; REL=\"last next\""), Some("/n"));
+        for header in ["", "</p>", "</p>; rel=prev", "</p; rel=next", "rel=next"] {
+            assert_eq!(next_page(header), None, "{header}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What a request asks for, parsed whole before anything is done: method, path, query and the headers that matter.
+
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
+use pier_oci::{
+    Algorithm, Digest, RepositoryName, Selector, SessionId, Tag,
+    wire::{Chunk, Endpoint, EndpointError, ErrorCode, Query},
+};
+
+use crate::refusal::Refusal;
+
+/// What a request asks for. A HEAD asks for what a GET asks for.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Ping,
+    GetBlob { repository: RepositoryName, digest: Digest },
+    DeleteBlob { repository: RepositoryName, digest: Digest },
+    GetManifest { repository: RepositoryName, selector: Selector },
+    PutManifest { repository: RepositoryName, selector: Selector, tags: Vec<Tag> },
+    DeleteManifest { repository: RepositoryName, selector: Selector },
+    StartUpload { repository: RepositoryName, start: StartUpload },
+    UploadStatus { repository: RepositoryName, session: SessionId },
+    AppendChunk { repository: RepositoryName, session: SessionId, chunk: Option<Chunk> },
+    FinishUpload { repository: RepositoryName, session: SessionId, chunk: Option<Chunk>, digest: Digest },
+    CancelUpload { repository: RepositoryName, session: SessionId },
+    ListTags { repository: RepositoryName, page: PageQuery },
+    ListReferrers { repository: RepositoryName, digest: Digest, artifact_type: Option<String> },
+    ListRepositories { page: PageQuery },
+}
+
+/// How an upload begins.
+#[derive(Clone, Debug)]
+pub(crate) enum StartUpload {
+    /// With a session.
+    Session,
+    /// With the whole blob in the same request.
+    Whole { digest: Digest },
+    /// With a blob that another repository shows.
+    Mount { digest: Digest, from: Option<RepositoryName> },
+}
+
+/// Which page of a list is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct PageQuery {
+    /// How many items at most.
+    pub(crate) limit: Option<usize>,
+    /// The item behind which it starts, which need not exist.
+    pub(crate) last: Option<String>,
+}
+
+impl Action {
+    pub(crate) fn parse(parts: &Parts) -> Result<Self, Refusal> {
+        let method = match &parts.method {
+            &Method::HEAD => &Method::GET,
+            method => method,
+        };
+        let endpoint = parts.uri.path().parse().map_err(|error| no_such(error, method))?;
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        Ok(match (endpoint, method) {
+            (Endpoint::Base, &Method::GET) => Self::Ping,
+            (Endpoint::Blob { repository, digest }, &Method::GET) => Self::GetBlob { repository, digest },
+            (Endpoint::Blob { repository, digest }, &Method::DELETE) => {
+                Self::DeleteBlob { repository, digest }
+            }
+            (Endpoint::Manifest { repository, selector }, &Method::GET) => {
+                Self::GetManifest { repository, selector }
+            }
+            (Endpoint::Manifest { repository, selector }, &Method::PUT) => {
+                Self::PutManifest { repository, tags: tags(&selector, &query)?, selector }
+            }
+            (Endpoint::Manifest { repository, selector }, &Method::DELETE) => {
+                Self::DeleteManifest { repository, selector }
+            }
+            (Endpoint::Uploads { repository }, &Method::POST) => {
+                Self::StartUpload { repository, start: start(&query)? }
+            }
+            (Endpoint::Upload { repository, session }, &Method::GET) => {
+                Self::UploadStatus { repository, session }
+            }
+            (Endpoint::Upload { repository, session }, &Method::PATCH) => {
+                Self::AppendChunk { repository, session, chunk: chunk(parts)? }
+            }
+            (Endpoint::Upload { repository, session }, &Method::PUT) => {
+                let missing =
+                    || Refusal::bad_request(ErrorCode::DigestInvalid, "the parameter `digest` is missing");
+                let digest = digest(&query, "digest")?.ok_or_else(missing)?;
+                Self::FinishUpload { repository, session, chunk: chunk(parts)?, digest }
+            }
+            (Endpoint::Upload { repository, session }, &Method::DELETE) => {
+                Self::CancelUpload { repository, session }
+            }
+            (Endpoint::Tags { repository }, &Method::GET) => {
+                Self::ListTags { repository, page: page(&query)? }
+            }
+            (Endpoint::Referrers { repository, digest }, &Method::GET) => {
+                let artifact_type = query.first("artifactType").map(str::to_owned);
+                Self::ListReferrers { repository, digest, artifact_type }
+            }
+            (Endpoint::Catalog, &Method::GET) => Self::ListRepositories { page: page(&query)? },
+            (endpoint, _) => return Err(wrong_method(&endpoint)),
+        })
+    }
+}
+
+/// A path that names nothing.
+fn no_such(error: EndpointError, method: &Method) -> Refusal {
+    let message = error.to_string();
+    match error {
+        EndpointError::Name(_) => Refusal::bad_request(ErrorCode::NameInvalid, message),
+        EndpointError::Digest(_) => Refusal::bad_request(ErrorCode::DigestInvalid, message),
+        EndpointError::Session => Refusal::upload_unknown(),
+        // Nothing can be stored under such a tag, so there is nothing under it.
+        EndpointError::Tag(_) if *method == Method::PUT => {
+            Refusal::bad_request(ErrorCode::ManifestInvalid, message)
+        }
+        EndpointError::Tag(_) => Refusal::new(StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown, message),
+        _ => Refusal::new(StatusCode::NOT_FOUND, ErrorCode::Unsupported, message),
+    }
+}
+
+fn wrong_method(endpoint: &Endpoint) -> Refusal {
+    let allowed = match endpoint {
+        Endpoint::Blob { .. } => "GET, HEAD, DELETE",
+        Endpoint::Manifest { .. } => "GET, HEAD, PUT, DELETE",
+        Endpoint::Uploads { .. } => "POST",
+        Endpoint::Upload { .. } => "GET, HEAD, PATCH, PUT, DELETE",
+        _ => "GET, HEAD",
+    };
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, "this end-point has no such method")
+        .with_header(header::ALLOW, HeaderValue::from_static(allowed))
+}
+
+fn start(query: &Query) -> Result<StartUpload, Refusal> {
+    if let Some(digest) = digest(query, "mount")? {
+        let from = query.first("from").filter(|from| !from.is_empty()).map(str::parse).transpose();
+        let from = from.map_err(|error| Refusal::bad_request(ErrorCode::NameInvalid, format!("{error}")))?;
+        return Ok(StartUpload::Mount { digest, from });
+    }
+    if let Some(digest) = digest(query, "digest")? {
+        return Ok(StartUpload::Whole { digest });
+    }
+    // A hint for registries that hash while they receive. Every algorithm that is known is accepted at the end.
+    if let Some(algorithm) = query.first("digest-algorithm") {
+        let _: Algorithm = algorithm
+            .parse()
+            .map_err(|error| Refusal::bad_request(ErrorCode::DigestInvalid, format!("{error}")))?;
+    }
+    Ok(StartUpload::Session)
+}
+
+fn digest(query: &Query, name: &str) -> Result<Option<Digest>, Refusal> {
+    let digest = query.first(name).map(str::parse).transpose();
+    digest.map_err(|error| Refusal::bad_request(ErrorCode::DigestInvalid, format!("{error}")))
+}
+
+/// The tags that the query adds to a manifest that is put under its digest.
+fn tags(selector: &Selector, query: &Query) -> Result<Vec<Tag>, Refusal> {
+    match selector {
+        Selector::Tag(_) => Ok(Vec::new()),
+        Selector::Digest(_) => query
+            .all("tag")
+            .map(|tag| {
+                tag.parse()
+                    .map_err(|error| Refusal::bad_request(ErrorCode::ManifestInvalid, format!("{error}")))
+            })
+            .collect(),
+    }
+}
+
+fn page(query: &Query) -> Result<PageQuery, Refusal> {
+    let limit = query.first("n").map(str::parse).transpose();
+    let limit =
+        limit.map_err(|_| Refusal::bad_request(ErrorCode::Unsupported, "`n` is not a number of items"))?;
+    Ok(PageQuery { limit, last: query.first("last").map(str::to_owned) })
+}
+
+fn chunk(parts: &Parts) -> Result<Option<Chunk>, Refusal> {
+    let Some(value) = parts.headers.get(header::CONTENT_RANGE) else { return Ok(None) };
+    let chunk = value.to_str().ok().and_then(|text| text.parse().ok());
+    let malformed = || {
+        Refusal::bad_request(
+            ErrorCode::BlobUploadInvalid,
+            "Content-Range of a chunk is `<first>-<last>`, both included",
+        )
+    };
+    chunk.map(Some).ok_or_else(malformed)
+}

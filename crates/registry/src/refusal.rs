@@ -1,0 +1,193 @@
+//! Why a request was not done, as the specification words it.
+//!
+//! Handlers fail with a [`Refusal`]; most come from the contract's errors, whose kinds decide code and status in one
+//! place. What only an operator may know (paths, causes) goes to the log and not into the answer.
+
+use std::error::Error as _;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use pier_content::{Error, Subject};
+use pier_oci::wire::{ErrorBody, ErrorCode, ErrorEntry};
+use serde_json::{Value, json};
+
+use crate::{ResponseBody, answer::Answer, incoming};
+
+/// How long a client is asked to wait when it met another writer, in seconds.
+const BUSY_SECONDS: &str = "1";
+
+/// An answer that says no.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    code: ErrorCode,
+    message: String,
+    /// One entry of the body for each, one without when there is none.
+    details: Vec<Value>,
+    headers: HeaderMap,
+    /// What went wrong on our side, for the log.
+    cause: Option<Error>,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            details: Vec::new(),
+            headers: HeaderMap::new(),
+            cause: None,
+        }
+    }
+
+    /// The request is wrong and stays wrong.
+    pub(crate) fn bad_request(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// No such upload session, or not one of ours.
+    pub(crate) fn upload_unknown() -> Self {
+        Self::new(StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown, "no such upload session")
+    }
+
+    /// Longer than the limit.
+    pub(crate) fn too_large(what: &str, limit: u64) -> Self {
+        let message = format!("{what} is longer than the {limit} bytes that this registry accepts");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid, message)
+    }
+
+    #[must_use]
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// With the headers of an answer that says yes.
+    #[must_use]
+    pub(crate) fn with_headers_of(mut self, answer: Answer) -> Self {
+        self.headers.extend(answer.into_headers());
+        self
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    /// What the log should say beyond the answer: only for failures on our side.
+    pub(crate) fn cause(&self) -> Option<String> {
+        let error = self.cause.as_ref()?;
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            text = format!("{text}: {cause}");
+            source = cause.source();
+        }
+        Some(text)
+    }
+
+    pub(crate) fn into_response(self) -> Response<ResponseBody> {
+        let details = if self.details.is_empty() { vec![Value::Null] } else { self.details };
+        let entry = |detail| ErrorEntry { code: self.code, message: self.message.clone(), detail };
+        let body = ErrorBody { errors: details.into_iter().map(entry).collect() };
+        let mut response = Response::new(ResponseBody::bytes(body.to_json()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.extend(self.headers);
+        response
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::NotFound { subject } => {
+                let code = match subject {
+                    Subject::Blob(_) | Subject::RepositoryBlob(..) => ErrorCode::BlobUnknown,
+                    Subject::Manifest(..) => ErrorCode::ManifestUnknown,
+                    Subject::Upload(_) => return Self::upload_unknown(),
+                    _ => ErrorCode::NameUnknown,
+                };
+                Self::new(StatusCode::NOT_FOUND, code, message)
+            }
+            // The specification lists 404 for the end-point; one entry names each child.
+            Error::Missing { digests, .. } => Self {
+                details: digests.iter().map(|digest| json!({ "digest": digest.to_string() })).collect(),
+                ..Self::new(
+                    StatusCode::NOT_FOUND,
+                    ErrorCode::ManifestBlobUnknown,
+                    "the repository lacks what the manifest names",
+                )
+            },
+            Error::Integrity { expected, actual, .. } => Self {
+                details: vec![json!({ "expected": expected.to_string(), "actual": actual.to_string() })],
+                ..Self::bad_request(
+                    ErrorCode::DigestInvalid,
+                    "the content does not have the digest it was sent under",
+                )
+            },
+            Error::Size { .. } => Self::bad_request(ErrorCode::SizeInvalid, message),
+            Error::Invalid { subject, .. } => {
+                let code = match subject {
+                    Subject::Manifest(..) => ErrorCode::ManifestInvalid,
+                    Subject::Upload(_) => ErrorCode::BlobUploadInvalid,
+                    Subject::Repository(_) => ErrorCode::NameInvalid,
+                    _ => ErrorCode::DigestInvalid,
+                };
+                Self::bad_request(code, message)
+            }
+            Error::OutOfRange { .. } => {
+                Self::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid, message)
+            }
+            // The specification knows 405 for content that is not to be deleted, and no 409.
+            Error::InUse { .. } => Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Denied, message),
+            // An upload in use is the client's own doing; a blob in use is somebody else's.
+            Error::Busy { subject: Subject::Upload(_), .. } => {
+                Self::new(StatusCode::CONFLICT, ErrorCode::BlobUploadInvalid, message)
+            }
+            Error::Busy { .. } | Error::Abandoned { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message)
+                    .with_header(header::RETRY_AFTER, HeaderValue::from_static(BUSY_SECONDS))
+            }
+            Error::StorageFull { .. } => {
+                let status = StatusCode::INSUFFICIENT_STORAGE;
+                let refusal = Self::new(
+                    status,
+                    ErrorCode::Unavailable,
+                    "no space is left where this registry stores content",
+                );
+                Self { cause: Some(error), ..refusal }
+            }
+            Error::Unavailable { operation: incoming::IDLE, .. } => {
+                Self::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::BlobUploadInvalid, message)
+                    .with_header(header::CONNECTION, HeaderValue::from_static("close"))
+            }
+            Error::Unavailable { operation: incoming::BROKEN, .. } => {
+                Self::bad_request(ErrorCode::BlobUploadInvalid, message)
+            }
+            Error::Unavailable { .. } => {
+                let refusal = Self::new(
+                    StatusCode::BAD_GATEWAY,
+                    ErrorCode::Unavailable,
+                    "content could not be fetched",
+                );
+                Self { cause: Some(error), ..refusal }
+            }
+            Error::Unsupported { .. } => {
+                Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message)
+            }
+            error => {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                Self {
+                    cause: Some(error),
+                    ..Self::new(status, ErrorCode::Unknown, "this registry failed; its log says why")
+                }
+            }
+        }
+    }
+}

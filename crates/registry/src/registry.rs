@@ -1,0 +1,255 @@
+//! The service: from a request to the handler of its end-point, and what every answer carries.
+
+use std::{convert::Infallible, fmt, future::Future, io, pin::Pin, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version,
+    header::{self, Entry},
+    request::Parts,
+};
+use http_body::Body;
+use hyper::service::Service;
+use pier_content::{BlobStore, Catalog, Error, error::BoxError};
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+use crate::{
+    FileQueue, ResponseBody, Settings, action::Action, answer::Answer, incoming::RequestBody,
+    refusal::Refusal,
+};
+
+/// Tells Docker's clients that this is a registry.
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
+/// The future of a service's answer.
+type Answering = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Infallible>> + Send>>;
+
+/// The OCI distribution API over a store. Cheap to clone; all clones are one registry.
+///
+/// [`handle`](Self::handle) answers one request. As a [`hyper::service::Service`] it serves connections whose bodies
+/// hyper has to see, and [`connection`](Self::connection) gives the service for a connection that sends files by
+/// itself. Who may ask what, TLS, and how many connections there are is decided in front of it.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+/// The service of one plain connection, whose [`FileSocket`](crate::FileSocket) sends files from the page cache.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    registry: Registry,
+    queue: FileQueue,
+}
+
+pub(crate) struct Inner {
+    pub(crate) blobs: Arc<dyn BlobStore>,
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) settings: Settings,
+    /// Writes that go on when their client is gone.
+    tasks: TaskTracker,
+}
+
+/// What a GET or a HEAD brings along.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) headers: &'a HeaderMap,
+    /// The connection's, when it can send files by itself.
+    pub(crate) queue: Option<&'a FileQueue>,
+}
+
+impl Registry {
+    /// A registry over a store and its names.
+    pub fn new(blobs: Arc<dyn BlobStore>, catalog: Arc<dyn Catalog>, settings: Settings) -> Self {
+        Self { inner: Arc::new(Inner { blobs, catalog, settings, tasks: TaskTracker::new() }) }
+    }
+
+    /// The service for one connection whose socket is a [`FileSocket`](crate::FileSocket); `queue` is that socket's.
+    pub fn connection(&self, queue: FileQueue) -> Connection {
+        Connection { registry: self.clone(), queue }
+    }
+
+    /// Waits until what clients sent before they hung up is written. To be called once no connection is left; bounded
+    /// by [`Settings::idle_timeout`] and the store's own bounds.
+    pub async fn settled(&self) {
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    /// Answers one request.
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.answer(request, None).await
+    }
+}
+
+impl Connection {
+    /// Answers one request of this connection.
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        // Only HTTP/1 hands a body's memory to the socket untouched and in order.
+        let queue = (request.version() <= Version::HTTP_11).then_some(&self.queue);
+        self.registry.answer(request, queue).await
+    }
+}
+
+impl Registry {
+    /// Answers one request and says so in the log, in one line.
+    async fn answer<B>(&self, request: Request<B>, queue: Option<&FileQueue>) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let started = Instant::now();
+        let (parts, body) = request.into_parts();
+        let body = RequestBody::new(body, &parts.headers, self.inner.settings.idle_timeout);
+        // The path names repository, digest, tag or session; the query may name more than a log should hold.
+        let span = tracing::info_span!("request", method = %parts.method, path = parts.uri.path());
+        let outcome = self.inner.act(&parts, body, queue).instrument(span.clone()).await;
+        let _entered = span.entered();
+        let elapsed = started.elapsed();
+        let mut response = match outcome {
+            Ok(answer) => {
+                let response = answer.into_response();
+                let status = response.status().as_u16();
+                if parts.method.is_safe() {
+                    tracing::debug!(status, ?elapsed, "answered");
+                } else {
+                    tracing::info!(status, ?elapsed, "answered");
+                }
+                response
+            }
+            Err(refusal) => {
+                let status = refusal.status().as_u16();
+                match refusal.cause() {
+                    Some(cause) => tracing::error!(status, ?elapsed, code = %refusal.code(), cause, "failed"),
+                    None => tracing::info!(status, ?elapsed, code = %refusal.code(), "refused"),
+                }
+                refusal.into_response()
+            }
+        };
+        if parts.method == Method::HEAD {
+            without_body(&mut response);
+        }
+        response
+    }
+}
+
+impl Inner {
+    async fn act(
+        self: &Arc<Self>,
+        parts: &Parts,
+        body: RequestBody,
+        queue: Option<&FileQueue>,
+    ) -> Result<Answer, Refusal> {
+        let action = match Action::parse(parts) {
+            Ok(action) => action,
+            Err(refusal) => {
+                body.discard().await;
+                return Err(refusal);
+            }
+        };
+        let reading = Reading { method: &parts.method, headers: &parts.headers, queue };
+        match action {
+            Action::Ping => Ok(Answer::new(StatusCode::OK).fixed(API_VERSION, "registry/2.0").json("{}")),
+            Action::GetBlob { repository, digest } => self.blob(&repository, &digest, reading).await,
+            Action::DeleteBlob { repository, digest } => self.delete_blob(&repository, &digest).await,
+            Action::GetManifest { repository, selector } => {
+                self.manifest(&repository, &selector, reading).await
+            }
+            Action::PutManifest { repository, selector, tags } => {
+                self.put_manifest(repository, selector, tags, &parts.headers, body).await
+            }
+            Action::DeleteManifest { repository, selector } => {
+                self.delete_manifest(&repository, &selector).await
+            }
+            Action::StartUpload { repository, start } => self.start_upload(repository, start, body).await,
+            Action::UploadStatus { repository, session } => self.upload_status(repository, session).await,
+            Action::AppendChunk { repository, session, chunk } => {
+                self.append_chunk(repository, session, chunk, body).await
+            }
+            Action::FinishUpload { repository, session, chunk, digest } => {
+                self.finish_upload(repository, session, digest, chunk, body).await
+            }
+            Action::CancelUpload { repository, session } => self.cancel_upload(repository, session).await,
+            Action::ListTags { repository, page } => self.tags(&repository, &page).await,
+            Action::ListReferrers { repository, digest, artifact_type } => {
+                self.referrers(&repository, &digest, artifact_type.as_deref()).await
+            }
+            Action::ListRepositories { page } => self.repositories(&page).await,
+        }
+    }
+
+    /// Does work that goes on when the request is dropped, because its client hung up.
+    pub(crate) async fn in_task<F, T>(
+        self: &Arc<Self>,
+        work: impl FnOnce(Arc<Self>) -> F,
+    ) -> Result<T, Refusal>
+    where
+        F: Future<Output = Result<T, Refusal>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let work = work(Arc::clone(self)).in_current_span();
+        match self.tasks.spawn(work).await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(Error::io("finish a request", "", io::Error::other(error)).into()),
+        }
+    }
+}
+
+/// A HEAD is answered with what a GET would say, its length included.
+fn without_body(response: &mut Response<ResponseBody>) {
+    let length = std::mem::replace(response.body_mut(), ResponseBody::empty()).size_hint().exact();
+    if let (Some(length), Entry::Vacant(entry)) =
+        (length, response.headers_mut().entry(header::CONTENT_LENGTH))
+    {
+        entry.insert(length.into());
+    }
+}
+
+impl<B> Service<Request<B>> for Registry
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: Request<B>) -> Answering {
+        let registry = self.clone();
+        Box::pin(async move { Ok(registry.handle(request).await) })
+    }
+}
+
+impl<B> Service<Request<B>> for Connection
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: Request<B>) -> Answering {
+        let connection = self.clone();
+        Box::pin(async move { Ok(connection.handle(request).await) })
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("blobs", &self.inner.blobs)
+            .field("catalog", &self.inner.catalog)
+            .field("settings", &self.inner.settings)
+            .finish_non_exhaustive()
+    }
+}

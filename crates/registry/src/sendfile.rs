@@ -1,0 +1,228 @@
+//! A socket that sends files from the page cache without copying them through this process.
+//!
+//! hyper knows no file bodies, and copying costs two and a half times the CPU of `sendfile(2)` (a cached file of
+//! 1 GiB over loopback: 0.34 against 0.13 CPU-seconds). So a body may hand hyper a *hole*: a slice of one
+//! block of memory that nobody ever reads or writes, as long as the piece of the file that it stands for. hyper counts
+//! its bytes, queues it without copying it and passes it to the socket, which knows it by its address and sends
+//! the piece of the file in its place. The pieces wait in a queue that belongs to the connection; HTTP/1.1 answers
+//! in order, so the queue and the holes are in the same order.
+//!
+//! It must never happen that the hole itself is sent. Before anything is written, the holes in hyper's buffers are
+//! counted against the pieces in the queue, and a difference ends the connection: a hyper that copies bodies would be
+//! caught before the first wrong byte.
+//!
+//! Only for plain HTTP/1: TLS and HTTP/2 have to see the bytes, and there bodies are read as usual.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    fs::File,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::{io::Interest, net::TcpStream};
+
+use crate::sys;
+
+/// The longest piece of a file that goes through hyper at once. hyper flushes when more than about 400 KiB wait, so
+/// this is also how much one response sends before other tasks get their turn.
+pub(crate) const PIECE_BYTES: u64 = 1 << 20;
+
+/// The memory that holes point into. Zeroed memory of this size comes straight from the kernel and, as nothing touches
+/// it, takes none.
+static HOLE: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(vec![0; 1 << 20]));
+
+/// A TCP connection to give to hyper's HTTP/1 server, or to its automatic one, in place of `TokioIo`.
+pub struct FileSocket {
+    io: TokioIo<TcpStream>,
+    queue: FileQueue,
+}
+
+/// The pieces of files that one connection has still to send. The connection's service gives it to
+/// [`Registry::connection`](crate::Registry::connection).
+#[derive(Clone, Default)]
+pub struct FileQueue(Arc<Mutex<VecDeque<Piece>>>);
+
+struct Piece {
+    file: Arc<File>,
+    offset: u64,
+    length: u64,
+}
+
+impl FileSocket {
+    /// Wraps a connection.
+    pub fn new(stream: TcpStream) -> Self {
+        Self { io: TokioIo::new(stream), queue: FileQueue::default() }
+    }
+
+    /// The queue that bodies of this connection put their pieces in.
+    pub fn queue(&self) -> FileQueue {
+        self.queue.clone()
+    }
+
+    /// Sends from the front of the queue until `wanted` bytes are sent or the socket takes no more.
+    fn poll_send(&self, cx: &mut Context<'_>, wanted: u64) -> Poll<io::Result<usize>> {
+        let stream = self.io.inner();
+        let mut sent = 0;
+        while sent < wanted {
+            match self.queue.send_front(stream, wanted - sent) {
+                Ok(bytes) => sent += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if sent > 0 {
+                        break;
+                    }
+                    ready!(stream.poll_write_ready(cx))?;
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(usize::try_from(sent).map_err(io::Error::other))
+    }
+
+    /// Sends what is in memory, in one packet with the piece that follows it if it can be.
+    fn poll_send_before_piece(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let stream = self.io.inner();
+        loop {
+            match stream.try_io(Interest::WRITABLE, || sys::send_with_more(stream, slices)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(stream.poll_write_ready(cx))?
+                }
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+}
+
+impl FileQueue {
+    /// Queues a piece of a file and gives the hole that stands for it.
+    ///
+    /// `length` is at most [`PIECE_BYTES`]; what the hole does not cover is not queued, so the caller goes on from
+    /// the hole's length.
+    pub(crate) fn push(&self, file: Arc<File>, offset: u64, length: u64) -> Bytes {
+        let covered = usize::try_from(length).unwrap_or(usize::MAX).min(HOLE.len());
+        self.lock().push_back(Piece { file, offset, length: covered as u64 });
+        HOLE.slice(..covered)
+    }
+
+    /// Bytes that wait.
+    fn waiting(&self) -> u64 {
+        self.lock().iter().map(|piece| piece.length).sum()
+    }
+
+    /// One `sendfile(2)` from the front piece.
+    fn send_front(&self, stream: &TcpStream, at_most: u64) -> io::Result<u64> {
+        // The system call does not wait, and only this connection's task ever takes the lock.
+        let mut pieces = self.lock();
+        let Some(piece) = pieces.front_mut() else { return Err(out_of_step()) };
+        let count = usize::try_from(piece.length.min(at_most)).map_err(io::Error::other)?;
+        let sent =
+            stream.try_io(Interest::WRITABLE, || sys::send_file(stream, &piece.file, piece.offset, count))?;
+        if sent == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "a blob's file is shorter than the blob",
+            ));
+        }
+        let sent = sent as u64;
+        piece.offset += sent;
+        piece.length -= sent;
+        if piece.length == 0 {
+            pieces.pop_front();
+        }
+        Ok(sent)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Piece>> {
+        // Nothing panics while it is held with the queue half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a slice is one of our holes.
+fn is_hole(slice: &[u8]) -> bool {
+    let address = slice.as_ptr().addr();
+    let start = HOLE.as_ptr().addr();
+    !slice.is_empty() && (start..start + HOLE.len()).contains(&address)
+}
+
+fn length(slices: &[IoSlice<'_>]) -> u64 {
+    slices.iter().map(|slice| slice.len() as u64).sum()
+}
+
+fn out_of_step() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "the pieces of files to send do not match the buffered response",
+    )
+}
+
+impl Write for FileSocket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buffer)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let holes: u64 = slices.iter().filter(|slice| is_hole(slice)).map(|slice| slice.len() as u64).sum();
+        if holes != self.queue.waiting() {
+            return Poll::Ready(Err(out_of_step()));
+        }
+        match slices.iter().position(|slice| is_hole(slice)) {
+            None => Pin::new(&mut self.io).poll_write_vectored(cx, slices),
+            Some(0) => {
+                let behind = slices.iter().position(|slice| !is_hole(slice)).unwrap_or(slices.len());
+                self.poll_send(cx, length(&slices[..behind]))
+            }
+            Some(in_memory) => self.poll_send_before_piece(cx, &slices[..in_memory]),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+impl Read for FileSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl fmt::Debug for FileSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileSocket").field("io", self.io.inner()).field("queue", &self.queue).finish()
+    }
+}
+
+impl fmt::Debug for FileQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileQueue({} bytes)", self.waiting())
+    }
+}
