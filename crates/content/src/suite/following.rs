@@ -40,7 +40,8 @@ pub async fn a_late_follower_sees_what_is_present(harness: impl Harness) {
     let part = stores.fill(digest, &bytes).await;
     fill_range(&*part, &bytes, 0, 600).await;
     let follower = stores.follow(digest, &bytes).await;
-    assert_eq!((follower.size(), follower.present()), (Some(1000), vec![0..600]));
+    assert_eq!(follower.size(), Some(1000));
+    assert!(follower.present().into_iter().eq(std::iter::once(0..600)));
     assert_eq!(gather(follower.read((100..600).into())).await.unwrap(), bytes.slice(100..600));
     fill_holes(&*part, &bytes).await.unwrap();
     part.commit(unlinked(digest)).await.unwrap();
