@@ -1,5 +1,7 @@
 //! The store on disk keeps the contract.
 
+#![expect(clippy::unwrap_used, reason = "a folder or a store that cannot be made ends the test")]
+
 use std::{sync::Arc, time::Duration};
 
 use pier_content::suite::{Harness, Stores};
