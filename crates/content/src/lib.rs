@@ -29,6 +29,7 @@ pub mod filling;
 mod fixtures;
 pub mod following;
 pub mod manifests;
+pub mod memory;
 mod observed;
 pub mod platform;
 pub mod progress;
@@ -38,6 +39,9 @@ pub mod retrying;
 pub mod source;
 pub mod store_source;
 pub mod store_target;
+#[cfg(feature = "suite")]
+#[expect(clippy::unwrap_used, reason = "the suite is tests: a failure that was not expected has to end one")]
+pub mod suite;
 pub mod target;
 pub mod transfer;
 
@@ -50,6 +54,7 @@ pub use fallback::Fallback;
 pub use filling::{Commit, Filling, Order};
 pub use following::{Following, Withheld};
 pub use manifests::Manifests;
+pub use memory::Memory;
 pub use platform::{Selected, choose, select};
 pub use progress::{Event, Progress};
 pub use pump::pump;

@@ -1,0 +1,296 @@
+//! Names, manifests and the graph.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use bytes::Bytes;
+use pier_oci::{Digest, Manifest, RepositoryName, Selector, Tag};
+
+use super::{Harness, Stores, code, content, repository};
+use crate::{Claim, Completeness, Error, PutManifest, Result};
+
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+const FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+
+fn entry(media_type: &str, digest: Digest, size: u64) -> String {
+    format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size}}}"#)
+}
+
+fn blob_entry(media_type: &str, bytes: &Bytes) -> String {
+    entry(media_type, Digest::sha256(bytes), bytes.len() as u64)
+}
+
+/// An image manifest of these entries; `more` goes behind them, each with a comma before it.
+fn image(config: &str, layers: &[String], more: &str) -> Arc<Manifest> {
+    let layers = layers.join(",");
+    let text = format!(
+        "{{ \"schemaVersion\": 2,\n\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\
+         \"config\":{config},\"layers\":[{layers}]{more}}}\n"
+    );
+    Arc::new(Manifest::parse(text.into(), None).unwrap())
+}
+
+/// An image without layers whose config is there, told apart by a seed.
+async fn simple(stores: &Stores, name: &RepositoryName, seed: u8, more: &str) -> Arc<Manifest> {
+    let config = content(seed, 20);
+    stores.keep(&config, name).await;
+    image(&blob_entry(CONFIG, &config), &[], more)
+}
+
+async fn put(
+    stores: &Stores,
+    name: &RepositoryName,
+    manifest: &Arc<Manifest>,
+    tags: &[&str],
+    completeness: Completeness,
+) -> Result<()> {
+    let tags = tags.iter().map(|tag| tag.parse().unwrap()).collect();
+    let manifest = Arc::clone(manifest);
+    stores.catalog.put_manifest(PutManifest { repository: name.clone(), manifest, tags, completeness }).await
+}
+
+async fn stored(stores: &Stores, name: &RepositoryName, manifest: &Arc<Manifest>, tags: &[&str]) {
+    put(stores, name, manifest, tags, Completeness::Strict).await.unwrap();
+}
+
+fn by_tag(tag: &str) -> Selector {
+    Selector::Tag(tag.parse().unwrap())
+}
+
+/// The digest that a tag names, or the error.
+async fn named(stores: &Stores, name: &RepositoryName, tag: &str) -> Result<Digest> {
+    stores.catalog.resolve(name, &by_tag(tag)).await.map(|manifest| manifest.digest())
+}
+
+/// White space and all, by tag and by digest, in its repository alone.
+pub async fn gives_manifests_back_byte_for_byte(harness: impl Harness) {
+    let stores = harness.stores();
+    let (a, b) = (repository("a"), repository("b"));
+    let manifest = simple(&stores, &a, 80, "").await;
+    stored(&stores, &a, &manifest, &["v1"]).await;
+    for selector in [by_tag("v1"), Selector::Digest(manifest.digest())] {
+        let found = stores.catalog.resolve(&a, &selector).await.unwrap();
+        assert_eq!((found.bytes(), found.digest()), (manifest.bytes(), manifest.digest()));
+        assert_eq!(found.media_type(), manifest.media_type());
+        assert_eq!(code(stores.catalog.resolve(&b, &selector).await), "not-found");
+    }
+    assert_eq!(code(named(&stores, &a, "v2").await), "not-found");
+}
+
+/// Children count where they are linked, and the refusal changes nothing.
+pub async fn strict_names_missing_children_in_order(harness: impl Harness) {
+    let stores = harness.stores();
+    let a = repository("a");
+    let blobs: Vec<Bytes> = (81..85).map(|seed| content(seed, 30)).collect();
+    stores.keep(&blobs[1], &a).await;
+    stores.keep(&blobs[2], &repository("b")).await;
+    let layers: Vec<String> = [3, 1, 2, 3].iter().map(|&at| blob_entry(LAYER, &blobs[at])).collect();
+    let manifest = image(&blob_entry(CONFIG, &blobs[0]), &layers, "");
+    match put(&stores, &a, &manifest, &["v1"], Completeness::Strict).await {
+        Err(Error::Missing { repository, digests }) => {
+            assert_eq!(repository, a);
+            assert_eq!(digests, [0, 3, 2].map(|at: usize| Digest::sha256(&blobs[at])));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(code(named(&stores, &a, "v1").await), "not-found");
+    assert_eq!(stores.catalog.repositories(None, 10).await.unwrap().items, []);
+}
+
+/// Left out on purpose.
+pub async fn sparse_accepts_missing_children(harness: impl Harness) {
+    let stores = harness.stores();
+    let a = repository("a");
+    let manifest = image(&blob_entry(CONFIG, &content(86, 30)), &[], "");
+    put(&stores, &a, &manifest, &["v1"], Completeness::Sparse).await.unwrap();
+    assert_eq!(named(&stores, &a, "v1").await.unwrap(), manifest.digest());
+}
+
+/// A manifest that lies about a size is refused.
+pub async fn checks_sizes_of_children(harness: impl Harness) {
+    let stores = harness.stores();
+    let a = repository("a");
+    let config = stores.keep(&content(87, 30), &a).await;
+    let manifest = image(&entry(CONFIG, config.digest, 31), &[], "");
+    match put(&stores, &a, &manifest, &[], Completeness::Strict).await {
+        Err(Error::Size { expected: 31, actual: 30, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Foreign layers stay where they are.
+pub async fn exempts_layers_that_may_not_be_distributed(harness: impl Harness) {
+    let stores = harness.stores();
+    let a = repository("a");
+    let config = content(88, 30);
+    stores.keep(&config, &a).await;
+    let manifest = image(&blob_entry(CONFIG, &config), &[blob_entry(FOREIGN, &content(89, 30))], "");
+    stored(&stores, &a, &manifest, &["v1"]).await;
+}
+
+/// The last one wins, and what it named before stays.
+pub async fn tags_move(harness: impl Harness) {
+    let stores = harness.stores();
+    let a = repository("a");
+    let (old, new) = (simple(&stores, &a, 90, "").await, simple(&stores, &a, 91, "").await);
+    stored(&stores, &a, &old, &["v1", "latest"]).await;
+    stored(&stores, &a, &new, &["latest"]).await;
+    assert_eq!(named(&stores, &a, "latest").await.unwrap(), new.digest());
+    assert_eq!(named(&stores, &a, "v1").await.unwrap(), old.digest());
+    stored(&stores, &a, &old, &["latest"]).await;
+    assert_eq!(named(&stores, &a, "latest").await.unwrap(), old.digest());
+}
+
+/// No tag names what is not there.
+pub async fn deleting_a_manifest_removes_its_tags(harness: impl Harness) {
+    let stores = harness.stores();
+    let (a, b) = (repository("a"), repository("b"));
+    let (gone, stays) = (simple(&stores, &a, 92, "").await, simple(&stores, &a, 93, "").await);
+    simple(&stores, &b, 92, "").await;
+    stored(&stores, &a, &gone, &["one", "two"]).await;
+    stored(&stores, &a, &stays, &["three"]).await;
+    stored(&stores, &b, &gone, &["one"]).await;
+    stores.catalog.delete_manifest(&a, &gone.digest()).await.unwrap();
+    assert_eq!(code(stores.catalog.delete_manifest(&a, &gone.digest()).await), "not-found");
+    assert_eq!(code(stores.catalog.resolve(&a, &Selector::Digest(gone.digest())).await), "not-found");
+    assert_eq!(tags(&stores, &a, None, 10).await, (vec!["three".to_owned()], false));
+    assert_eq!(named(&stores, &b, "one").await.unwrap(), gone.digest());
+}
+
+/// A tag is only a name.
+pub async fn untagging_keeps_the_manifest(harness: impl Harness) {
+    let stores = harness.stores();
+    let a = repository("a");
+    let manifest = simple(&stores, &a, 94, "").await;
+    stored(&stores, &a, &manifest, &["v1"]).await;
+    let tag: Tag = "v1".parse().unwrap();
+    stores.catalog.untag(&a, &tag).await.unwrap();
+    assert_eq!(code(stores.catalog.untag(&a, &tag).await), "not-found");
+    assert_eq!(code(named(&stores, &a, "v1").await), "not-found");
+    stores.catalog.resolve(&a, &Selector::Digest(manifest.digest())).await.unwrap();
+}
+
+async fn tags(
+    stores: &Stores,
+    name: &RepositoryName,
+    after: Option<&str>,
+    limit: usize,
+) -> (Vec<String>, bool) {
+    let page = stores.catalog.tags(name, after, limit).await.unwrap();
+    (page.items.iter().map(|tag| tag.as_str().to_owned()).collect(), page.more)
+}
+
+/// In byte order, behind any string.
+pub async fn pages_tags(harness: impl Harness) {
+    let stores = harness.stores();
+    let a = repository("a");
+    assert_eq!(code(stores.catalog.tags(&a, None, 10).await), "not-found");
+    let manifest = simple(&stores, &a, 95, "").await;
+    stored(&stores, &a, &manifest, &["b", "a", "Z", "a.1", "10", "9"]).await;
+    let all = ["10", "9", "Z", "a", "a.1", "b"].map(str::to_owned);
+    assert_eq!(tags(&stores, &a, None, 6).await, (all.to_vec(), false));
+    assert_eq!(tags(&stores, &a, None, 5).await, (all[..5].to_vec(), true));
+    assert_eq!(tags(&stores, &a, Some("a"), 1).await, (all[4..5].to_vec(), true));
+    assert_eq!(tags(&stores, &a, Some("a/!"), 10).await, (all[5..].to_vec(), false));
+    assert_eq!(tags(&stores, &a, Some("zz"), 10).await, (vec![], false));
+}
+
+/// Only those that hold a manifest.
+pub async fn pages_repositories(harness: impl Harness) {
+    let stores = harness.stores();
+    for name in ["b", "a/c", "a", "a-b"] {
+        let name = repository(name);
+        let manifest = simple(&stores, &name, 96, "").await;
+        stored(&stores, &name, &manifest, &[]).await;
+    }
+    stores.keep(&content(97, 10), &repository("blobs-only")).await;
+    let all = ["a", "a-b", "a/c", "b"].map(repository);
+    let page = stores.catalog.repositories(None, 3).await.unwrap();
+    assert_eq!((&page.items[..], page.more), (&all[..3], true));
+    let page = stores.catalog.repositories(Some("a/b"), 3).await.unwrap();
+    assert_eq!((&page.items[..], page.more), (&all[2..], false));
+}
+
+/// Oldest first, with what the specification wants in their descriptors, for a subject that need not exist.
+pub async fn lists_referrers(harness: impl Harness) {
+    let stores = harness.stores();
+    let (a, b) = (repository("a"), repository("b"));
+    let subject = Digest::sha256(b"not there");
+    assert_eq!(stores.catalog.referrers(&a, &subject).await.unwrap(), []);
+    let mut expected = Vec::new();
+    for seed in 100..103 {
+        let mut more =
+            format!(r#","subject":{}"#, entry("application/vnd.oci.image.manifest.v1+json", subject, 9));
+        write!(more, r#","artifactType":"application/x.{seed}","annotations":{{"k":"{seed}"}}"#).unwrap();
+        let manifest = simple(&stores, &a, seed, &more).await;
+        stored(&stores, &a, &manifest, &[]).await;
+        expected.push(manifest);
+    }
+    let found = stores.catalog.referrers(&a, &subject).await.unwrap();
+    let digests: Vec<Digest> = expected.iter().map(|manifest| manifest.digest()).collect();
+    assert_eq!(found.iter().map(|descriptor| descriptor.digest).collect::<Vec<_>>(), digests);
+    assert_eq!(found[1].artifact_type.as_deref(), Some("application/x.101"));
+    assert_eq!(found[1].annotations.get("k").map(String::as_str), Some("101"));
+    assert_eq!(found[1].size, expected[1].size());
+    assert_eq!(stores.catalog.referrers(&b, &subject).await.unwrap(), []);
+    stores.catalog.delete_manifest(&a, &digests[0]).await.unwrap();
+    assert_eq!(stores.catalog.referrers(&a, &subject).await.unwrap().len(), 2);
+}
+
+/// Content being present is no right to it.
+pub async fn links_are_claimed(harness: impl Harness) {
+    let stores = harness.stores();
+    let (a, b, c) = (repository("a"), repository("b"), repository("c"));
+    let blob = stores.keep(&content(110, 40), &a).await;
+    let link = |to: &RepositoryName, claim: Claim| {
+        let (catalog, to) = (Arc::clone(&stores.catalog), to.clone());
+        async move { catalog.link(&to, &blob.digest, claim).await }
+    };
+    assert_eq!(code(link(&b, Claim::From(c.clone())).await), "not-found");
+    assert_eq!(code(link(&b, Claim::From(b.clone())).await), "not-found");
+    assert_eq!(stores.catalog.linked(&b, &blob.digest).await.unwrap(), None);
+    assert_eq!(link(&b, Claim::From(a.clone())).await.unwrap(), 40);
+    assert_eq!(link(&b, Claim::From(b.clone())).await.unwrap(), 40);
+    assert_eq!(link(&c, Claim::Proven).await.unwrap(), 40);
+    for name in [&a, &b, &c] {
+        assert_eq!(stores.catalog.linked(name, &blob.digest).await.unwrap(), Some(40));
+    }
+    let missing = Digest::sha256(b"not there");
+    assert_eq!(code(stores.catalog.link(&a, &missing, Claim::Proven).await), "not-found");
+    assert_eq!(code(stores.catalog.link(&a, &missing, Claim::From(b)).await), "not-found");
+}
+
+/// Only what nothing in the repository names, and nowhere else.
+pub async fn unlinks(harness: impl Harness) {
+    let stores = harness.stores();
+    let (a, b) = (repository("a"), repository("b"));
+    let manifest = simple(&stores, &a, 111, "").await;
+    let config = Digest::sha256(&content(111, 20));
+    stores.catalog.link(&b, &config, Claim::Proven).await.unwrap();
+    stored(&stores, &a, &manifest, &[]).await;
+    assert_eq!(code(stores.catalog.unlink(&a, &config).await), "in-use");
+    stores.catalog.unlink(&b, &config).await.unwrap();
+    assert_eq!(code(stores.catalog.unlink(&b, &config).await), "not-found");
+    assert_eq!(stores.catalog.linked(&a, &config).await.unwrap(), Some(20));
+    stores.catalog.delete_manifest(&a, &manifest.digest()).await.unwrap();
+    stores.catalog.unlink(&a, &config).await.unwrap();
+    assert_eq!(code(stores.catalog.unlink(&repository("never"), &config).await), "not-found");
+}
+
+/// What was acknowledged is there after the store was closed and opened.
+pub async fn names_survive_reopening(harness: impl Harness) {
+    let a = repository("a");
+    let manifest = {
+        let stores = harness.stores();
+        let manifest = simple(&stores, &a, 112, "").await;
+        stored(&stores, &a, &manifest, &["v1", "v2"]).await;
+        stores.catalog.untag(&a, &"v2".parse().unwrap()).await.unwrap();
+        manifest
+    };
+    let Some(harness) = harness.reopened() else { return };
+    let stores = harness.stores();
+    let found = stores.catalog.resolve(&a, &by_tag("v1")).await.unwrap();
+    assert_eq!(found.bytes(), manifest.bytes());
+    assert_eq!(code(named(&stores, &a, "v2").await), "not-found");
+    assert_eq!(stores.catalog.linked(&a, &Digest::sha256(&content(112, 20))).await.unwrap(), Some(20));
+}
