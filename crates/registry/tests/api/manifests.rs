@@ -1,0 +1,131 @@
+//! End-3, end-7, end-9.
+
+use pier_oci::Digest;
+use serde_json::json;
+
+use crate::support::{MANIFEST, get, image, push, push_image, put, registry, registry_with, send, settings};
+
+#[tokio::test]
+async fn a_manifest_is_served_as_it_was_sent_by_tag_and_digest() {
+    let registry = registry();
+    let bytes = push_image(&registry, "a/b", "v1", b"layer").await;
+    let digest = Digest::sha256(&bytes).to_string();
+    for selector in ["v1", &digest] {
+        let uri = format!("/v2/a/b/manifests/{selector}");
+        let reply = get(&registry, &uri).await.is(200);
+        assert_eq!(reply.body, bytes);
+        let head = send(&registry, "HEAD", &uri, &[], "").await.is(200);
+        for reply in [reply, head] {
+            assert_eq!(reply.header("docker-content-digest"), digest);
+            assert_eq!(reply.header("content-type"), MANIFEST);
+            assert_eq!(reply.header("content-length"), bytes.len().to_string());
+        }
+        let etag = format!("\"{digest}\"");
+        send(&registry, "GET", &uri, &[("if-none-match", &etag)], "").await.is(304);
+    }
+}
+
+#[tokio::test]
+async fn a_push_by_digest_takes_tags_from_the_query() {
+    let registry = registry();
+    push(&registry, "a", b"{}").await;
+    push(&registry, "a", b"layer").await;
+    let bytes = image(b"layer").to_string().into_bytes();
+    let digest = Digest::sha256(&bytes).to_string();
+    let reply = put(&registry, "a", &format!("{digest}?tag=x&tag=y"), &bytes).await.is(201);
+    assert_eq!(reply.header("location"), format!("/v2/a/manifests/{digest}"));
+    assert_eq!(reply.header("docker-content-digest"), digest);
+    let tags: Vec<_> = reply.headers.get_all("oci-tag").iter().collect();
+    assert_eq!(tags, ["x", "y"]);
+    for tag in ["x", "y"] {
+        assert_eq!(get(&registry, &format!("/v2/a/manifests/{tag}")).await.is(200).body, bytes);
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_wrong_is_refused() {
+    let registry = registry();
+    push_image(&registry, "a", "v1", b"layer").await;
+    let bytes = image(b"layer").to_string().into_bytes();
+    let other = Digest::sha256(b"other").to_string();
+    put(&registry, "a", &other, &bytes).await.refused(400, "DIGEST_INVALID");
+    put(&registry, "a", "v1", b"no manifest").await.refused(400, "MANIFEST_INVALID");
+    put(&registry, "a", ".bad", &bytes).await.refused(400, "MANIFEST_INVALID");
+    get(&registry, "/v2/a/manifests/.bad").await.refused(404, "MANIFEST_UNKNOWN");
+    let index = [("content-type", "application/vnd.oci.image.index.v1+json")];
+    send(&registry, "PUT", "/v2/a/manifests/v2", &index, bytes).await.refused(400, "MANIFEST_INVALID");
+    get(&registry, "/v2/a/manifests/v2").await.refused(404, "MANIFEST_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_manifest_over_the_limit_is_refused() {
+    let mut settings = settings();
+    settings.max_manifest_bytes = 100;
+    let registry = registry_with(settings);
+    put(&registry, "a", "v1", &[b' '; 101]).await.refused(413, "SIZE_INVALID");
+}
+
+#[tokio::test]
+async fn each_missing_child_is_named() {
+    let registry = registry();
+    push(&registry, "elsewhere", b"layer").await;
+    let reply = put(&registry, "a", "v1", image(b"layer").to_string().as_bytes()).await;
+    let reply = reply.refused(404, "MANIFEST_BLOB_UNKNOWN");
+    let errors = reply.json()["errors"].as_array().unwrap().clone();
+    let named: Vec<_> =
+        errors.iter().map(|error| error["detail"]["digest"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(named, [Digest::sha256(b"{}").to_string(), Digest::sha256(b"layer").to_string()]);
+}
+
+#[tokio::test]
+async fn a_subject_is_acknowledged_and_lists_its_referrers() {
+    let registry = registry();
+    let subject = push_image(&registry, "a", "v1", b"layer").await;
+    let digest = Digest::sha256(&subject).to_string();
+    let mut artifact = image(b"layer");
+    artifact["subject"] = json!({ "mediaType": MANIFEST, "digest": digest, "size": subject.len() });
+    artifact["artifactType"] = json!("application/vnd.example.sbom+json");
+    artifact["annotations"] = json!({ "a": "b" });
+    let artifact = artifact.to_string().into_bytes();
+    let reply = put(&registry, "a", "sbom", &artifact).await.is(201);
+    assert_eq!(reply.header("oci-subject"), digest);
+
+    let uri = format!("/v2/a/referrers/{digest}");
+    let reply = get(&registry, &uri).await.is(200);
+    assert_eq!(reply.header("content-type"), "application/vnd.oci.image.index.v1+json");
+    assert_eq!(
+        reply.json(),
+        json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": [{
+                "mediaType": MANIFEST,
+                "digest": Digest::sha256(&artifact).to_string(),
+                "size": artifact.len(),
+                "artifactType": "application/vnd.example.sbom+json",
+                "annotations": { "a": "b" },
+            }],
+        })
+    );
+    let same = get(&registry, &format!("{uri}?artifactType=application/vnd.example.sbom+json")).await.is(200);
+    assert_eq!(same.json(), reply.json());
+    let none = get(&registry, &format!("{uri}?artifactType=x/y")).await.is(200);
+    assert_eq!(none.header("oci-filters-applied"), "artifactType");
+    assert_eq!(none.json()["manifests"], json!([]));
+    let unknown = get(&registry, &format!("/v2/nowhere/referrers/{digest}")).await.is(200);
+    assert_eq!(unknown.json()["manifests"], json!([]));
+}
+
+#[tokio::test]
+async fn deleting_a_tag_keeps_the_manifest_and_deleting_the_manifest_takes_its_tags() {
+    let registry = registry();
+    let bytes = push_image(&registry, "a", "v1", b"layer").await;
+    put(&registry, "a", "v2", &bytes).await.is(201);
+    let by_digest = format!("/v2/a/manifests/{}", Digest::sha256(&bytes));
+    send(&registry, "DELETE", "/v2/a/manifests/v1", &[], "").await.is(202);
+    get(&registry, "/v2/a/manifests/v1").await.refused(404, "MANIFEST_UNKNOWN");
+    get(&registry, &by_digest).await.is(200);
+    send(&registry, "DELETE", &by_digest, &[], "").await.is(202);
+    get(&registry, "/v2/a/manifests/v2").await.refused(404, "MANIFEST_UNKNOWN");
+    send(&registry, "DELETE", &by_digest, &[], "").await.refused(404, "MANIFEST_UNKNOWN");
+}
