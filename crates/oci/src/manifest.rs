@@ -74,7 +74,7 @@ pub enum ChildKind {
     Manifest,
     /// The config of an image.
     Config,
-    /// A layer of an image, or a blob of an artifact.
+    /// A layer of an image, or a blob of an artifact or of an index.
     Layer,
 }
 
@@ -232,14 +232,21 @@ impl Manifest {
         }
     }
 
-    /// What it names, in its own order: the config and then the layers, or the manifests. A subject is no child.
+    /// What it names, in its own order: the config and then the layers, or the entries of an index. A subject is no child.
+    ///
+    /// An index may list anything. What is not of a manifest's type is a blob there: build caches list their layers so.
     pub fn children(&self) -> impl Iterator<Item = (ChildKind, &Descriptor)> {
-        let (config, rest, kind) = match &self.view {
-            View::Image(image) => (Some(&image.config), &image.layers, ChildKind::Layer),
-            View::Index(index) => (None, &index.manifests, ChildKind::Manifest),
+        let (config, rest) = match &self.view {
+            View::Image(image) => (Some(&image.config), &image.layers),
+            View::Index(index) => (None, &index.manifests),
+        };
+        let of_index = matches!(self.view, View::Index(_));
+        let kind = move |child: &Descriptor| match child.media_type.kind() {
+            Kind::Manifest | Kind::Index if of_index => ChildKind::Manifest,
+            _ => ChildKind::Layer,
         };
         let config = config.into_iter().map(|config| (ChildKind::Config, config));
-        config.chain(rest.iter().map(move |child| (kind, child)))
+        config.chain(rest.iter().map(move |child| (kind(child), child)))
     }
 }
 
