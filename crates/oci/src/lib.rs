@@ -14,12 +14,15 @@
 
 pub mod descriptor;
 pub mod digest;
+mod excerpt;
 pub mod manifest;
 pub mod media_type;
 pub mod name;
 pub mod platform;
 pub mod reference;
 pub mod session;
+#[cfg(test)]
+mod strategies;
 pub mod wire;
 
 pub use descriptor::Descriptor;
