@@ -141,7 +141,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Watching<V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.visitor.visit_map(Members { map, known: self.known, seen: BTreeSet::new() })
+        self.visitor.visit_map(Members { map, known: self.known, seen: 0, others: BTreeSet::new() })
     }
 }
 
@@ -169,7 +169,32 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Elements<A> {
 struct Members<A> {
     map: A,
     known: &'static [&'static str],
-    seen: BTreeSet<String>,
+    /// A bit for each known member that has come. There is one map for every descriptor, so this has to cost nothing.
+    seen: u128,
+    /// The unknown members that have come, and what lies beyond the bits.
+    others: BTreeSet<String>,
+}
+
+impl<A> Members<A> {
+    /// Takes a name in; what is wrong with it otherwise.
+    fn take(&mut self, name: &str) -> Result<(), String> {
+        let place = self.known.iter().position(|known| *known == name);
+        let is_new = match place {
+            Some(place @ ..128) => {
+                let before = self.seen;
+                self.seen |= 1 << place;
+                self.seen != before
+            }
+            _ => self.others.insert(name.to_owned()),
+        };
+        if !is_new {
+            return Err(format!("the member `{}` comes twice", excerpt(name)));
+        }
+        match self.known.iter().find(|known| place.is_none() && is_twin(known, name)) {
+            Some(known) => Err(format!("some readers take the member `{}` for `{known}`", excerpt(name))),
+            None => Ok(()),
+        }
+    }
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<A> {
@@ -177,15 +202,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<A> {
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
         let Some(name) = self.map.next_key::<String>()? else { return Ok(None) };
-        if let Some(known) = self.known.iter().find(|known| **known != name && is_twin(known, &name)) {
-            let shown = excerpt(&name);
-            return Err(A::Error::custom(format_args!(
-                "some readers take the member `{shown}` for `{known}`"
-            )));
-        }
-        if !self.seen.insert(name.clone()) {
-            return Err(A::Error::custom(format_args!("the member `{}` comes twice", excerpt(&name))));
-        }
+        self.take(&name).map_err(A::Error::custom)?;
         seed.deserialize(name.into_deserializer()).map(Some)
     }
 
