@@ -1,3 +1,5 @@
+//! Published digests, texts that are none, and properties of all of them.
+
 use proptest::prelude::*;
 
 use super::*;

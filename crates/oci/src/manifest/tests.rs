@@ -1,3 +1,5 @@
+//! Manifests of every kind, and those that two readers could understand in two ways.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -1,3 +1,5 @@
+//! Spellings of registries, repositories and tags, and of what comes close.
+
 use proptest::prelude::*;
 
 use super::*;

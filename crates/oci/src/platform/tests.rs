@@ -1,3 +1,5 @@
+//! Platforms as people write them and as containerd names them.
+
 use proptest::prelude::*;
 use serde_json::json;
 

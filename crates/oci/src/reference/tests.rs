@@ -1,3 +1,5 @@
+//! References as people type them, with what other tools make of them.
+
 use proptest::prelude::*;
 
 use super::*;
