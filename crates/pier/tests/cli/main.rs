@@ -20,3 +20,4 @@ mod references;
 mod registry;
 mod rm;
 mod serve;
+mod stopping;

@@ -24,6 +24,7 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
+    head: String,
     pub(crate) body: Vec<u8>,
 }
 
@@ -72,8 +73,9 @@ impl Registry {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-        let status = std::str::from_utf8(&answer[..end]).unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        Reply { status, body: answer[end + 4..].to_vec() }
+        let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Reply { status, head, body: answer[end + 4..].to_vec() }
     }
 
     #[track_caller]
@@ -105,6 +107,13 @@ impl Registry {
 }
 
 impl Reply {
+    /// The value of a header that has to be there, named as the server writes it.
+    #[track_caller]
+    pub(crate) fn header(&self, name: &str) -> String {
+        let value = self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        value.unwrap().to_owned()
+    }
+
     /// The code of the specification's error body.
     #[track_caller]
     pub(crate) fn code(&self) -> String {

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use crate::pier::{Store, command, run, text, write};
-use crate::registry::Registry;
+use crate::registry::{Image, Registry, digest};
 
 /// Far longer than an idle server needs to end.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -129,4 +129,31 @@ fn the_environment_names_the_address() {
         .env("PIER_LOG", "off"));
     assert_eq!(said.status, 2);
     assert!(said.stderr.starts_with(&format!("error: cannot listen on `{address}`: ")), "{}", said.stderr);
+}
+
+#[test]
+fn the_file_limits_the_size_of_blobs() {
+    let store = Store::empty();
+    let file = write(&store, "pier.toml", "[serve]\nmax-blob-bytes = 4\n");
+    let registry = Registry::start_with(&store.data(), &["--listen", "127.0.0.1:0", "--config", text(&file)]);
+    registry.push_blob("app", b"four");
+    let path = format!("/v2/app/blobs/uploads/?digest={}", digest(b"fives"));
+    let reply = registry.send("POST", &path, &format!("Host: {}\r\n", registry.address()), b"fives");
+    assert_eq!((reply.status, reply.code()), (413, "SIZE_INVALID".to_owned()));
+}
+
+#[test]
+fn two_servers_on_one_store_show_the_same_at_once() {
+    let store = Store::empty();
+    let (one, other) = (Registry::start(&store), Registry::start(&store));
+    let image = Image::new(b"layer");
+    for (to, from, tag) in [(&one, &other, "1"), (&other, &one, "2")] {
+        let name = to.push("app", tag, &image);
+        assert_eq!(from.get(&format!("/v2/app/manifests/{tag}")).header("docker-content-digest"), name);
+        assert_eq!(from.get(&format!("/v2/app/blobs/{}", digest(b"layer"))).body, b"layer");
+    }
+    store.data_of(&["rm", "app:1"]);
+    for server in [&one, &other] {
+        assert_eq!(server.get("/v2/app/manifests/1").status, 404);
+    }
 }
