@@ -6,6 +6,7 @@
 
 mod bench;
 mod cargo;
+mod generate;
 mod test;
 mod tidy;
 
@@ -27,6 +28,8 @@ enum Tool {
     Test(test::Options),
     /// The rules of the house: who may depend on whom, what may stand in a source file, whether links lead somewhere.
     Tidy,
+    /// Write the reference documentation that comes from the code.
+    Generate,
     /// The same work through Pier and through its peers, in turn, in one run.
     Bench(bench::Options),
 }
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().tool {
         Tool::Test(options) => test::run(&options),
         Tool::Tidy => tidy::run(),
+        Tool::Generate => generate::run(),
         Tool::Bench(options) => bench::run(&options),
     };
     match outcome {

@@ -8,6 +8,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::Digest as _;
 
+use crate::excerpt::excerpt;
+
 /// A hash function that content may be named by. The specification registers these two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
@@ -48,7 +50,7 @@ impl FromStr for Algorithm {
         match text {
             "sha256" => Ok(Self::Sha256),
             "sha512" => Ok(Self::Sha512),
-            _ => Err(DigestError::UnknownAlgorithm { found: shown(text) }),
+            _ => Err(DigestError::UnknownAlgorithm { found: excerpt(text) }),
         }
     }
 }
@@ -68,13 +70,13 @@ pub enum DigestError {
     /// There is no `algorithm:` in front.
     #[error("`{found}` is not a digest: it has no `:`")]
     NoAlgorithm {
-        /// The text.
+        /// The text, shortened.
         found: String,
     },
     /// The algorithm is not one that is checked here.
     #[error("`{found}` is not a digest algorithm that is known")]
     UnknownAlgorithm {
-        /// The algorithm.
+        /// The algorithm, shortened.
         found: String,
     },
     /// Too short or too long.
@@ -88,7 +90,7 @@ pub enum DigestError {
         found: usize,
     },
     /// A character that is not `0`-`9` or `a`-`f`.
-    #[error("`{found}` at position {position} of a digest is not a lower-case hexadecimal digit")]
+    #[error("`{}` at position {position} of a digest is not a lower-case hexadecimal digit", found.escape_debug())]
     NotHex {
         /// The character.
         found: char,
@@ -174,7 +176,7 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
         let (algorithm, hex) =
-            text.split_once(':').ok_or_else(|| DigestError::NoAlgorithm { found: shown(text) })?;
+            text.split_once(':').ok_or_else(|| DigestError::NoAlgorithm { found: excerpt(text) })?;
         let algorithm: Algorithm = algorithm.parse()?;
         let expected = 2 * algorithm.digest_len();
         if hex.len() != expected {
@@ -199,11 +201,6 @@ fn value(digit: u8) -> u8 {
         b'0'..=b'9' => digit - b'0',
         _ => digit - b'a' + 10,
     }
-}
-
-/// What is shown of a text that was refused: enough to recognise it, not enough to flood a log.
-fn shown(text: &str) -> String {
-    text.chars().take(80).collect()
 }
 
 impl Serialize for Digest {
@@ -271,3 +268,6 @@ impl fmt::Debug for Hasher {
         write!(f, "Hasher({})", self.algorithm())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,18 +8,23 @@
 //! | [`media_type`], [`platform`], [`descriptor`] | what content says about content |
 //! | [`manifest`] | manifests and indexes: bytes, digest and a parsed view that refuses confusion |
 //! | [`session`] | upload sessions |
-//! | [`wire`] | what client and server say over HTTP: paths, queries, errors, ranges, links, ETags |
+//! | [`wire`] | what client and server say over HTTP: paths, queries, errors, ranges, links, ETags, challenges |
+//! | [`json`] | JSON that says the same to every reader |
 //!
 //! Everything here is parsed at the border; inside of Pier a `Digest` or a `Tag` is valid.
 
 pub mod descriptor;
 pub mod digest;
+mod excerpt;
+pub mod json;
 pub mod manifest;
 pub mod media_type;
 pub mod name;
 pub mod platform;
 pub mod reference;
 pub mod session;
+#[cfg(test)]
+mod strategies;
 pub mod wire;
 
 pub use descriptor::Descriptor;

@@ -5,14 +5,21 @@
 //! see two images under one digest (CVE-2021-41190).
 //!
 //! The structures are our own and not a library's, because identity has to be strict here: a digest of an unknown
-//! algorithm, a negative size or a member that comes twice is an error and not a string to be looked at later.
+//! algorithm or a negative size is an error and not a string to be looked at later. And what one reader sees and
+//! another does not, a member that comes twice or a `Layers` beside the `layers`, is refused by [`json`], in the
+//! document itself and in its descriptors.
 
 use std::{collections::BTreeMap, fmt};
 
 use bytes::Bytes;
-use serde::{Deserialize, de};
+use serde::{Deserialize, Deserializer, de};
 
-use crate::{Algorithm, Descriptor, Digest, Kind, MediaType, descriptor::null_is_empty};
+use crate::{
+    Algorithm, Descriptor, Digest, Kind, MediaType,
+    descriptor::{empty_is_none, null_is_empty},
+    excerpt::message_excerpt,
+    json,
+};
 
 /// Bytes that a manifest may have. The specification asks registries to take this much.
 pub const MAX_MANIFEST_BYTES: u64 = 4 << 20;
@@ -137,7 +144,17 @@ impl ManifestError {
 impl Manifest {
     /// Parses bytes that came under the media type `declared`, if under any, and hashes them with SHA-256.
     pub fn parse(bytes: Bytes, declared: Option<&MediaType>) -> Result<Self, ManifestError> {
-        let digest = limited(&bytes).map(|()| Digest::of(Algorithm::Sha256, &bytes))?;
+        Self::parse_with(bytes, declared, Algorithm::Sha256)
+    }
+
+    /// Parses bytes that came under the media type `declared`, if under any, and hashes them with `algorithm`.
+    pub fn parse_with(
+        bytes: Bytes,
+        declared: Option<&MediaType>,
+        algorithm: Algorithm,
+    ) -> Result<Self, ManifestError> {
+        limited(&bytes)?;
+        let digest = Digest::of(algorithm, &bytes);
         Self::with_digest(bytes, declared, digest)
     }
 
@@ -160,8 +177,8 @@ impl Manifest {
         declared: Option<&MediaType>,
         digest: Digest,
     ) -> Result<Self, ManifestError> {
-        let document: Document = serde_json::from_slice(&bytes)
-            .map_err(|error| ManifestError::Malformed { reason: error.to_string() })?;
+        let document: Document = json::from_slice(&bytes)
+            .map_err(|error| ManifestError::Malformed { reason: message_excerpt(&error.to_string()) })?;
         let (media_type, view) = document.into_view(declared)?;
         Ok(Self { bytes, digest, media_type, view })
     }
@@ -261,14 +278,14 @@ fn limited(bytes: &Bytes) -> Result<(), ManifestError> {
     if found > MAX_MANIFEST_BYTES { Err(ManifestError::TooLarge { found }) } else { Ok(()) }
 }
 
-/// The members that matter, of either shape. serde refuses a member that comes twice.
+/// The members that matter, of either shape.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {
     schema_version: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "empty_is_none")]
     media_type: Option<MediaType>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "empty_is_none")]
     artifact_type: Option<String>,
     #[serde(default)]
     config: Option<Descriptor>,
@@ -281,8 +298,8 @@ struct Document {
     #[serde(default, deserialize_with = "null_is_empty")]
     annotations: BTreeMap<String, String>,
     /// Only manifests of schema 1 have it.
-    #[serde(default, rename = "fsLayers")]
-    fs_layers: Option<de::IgnoredAny>,
+    #[serde(default, deserialize_with = "present")]
+    fs_layers: Member<Ignored>,
 }
 
 /// Whether a member is there at all, which `null` would hide.
@@ -293,9 +310,19 @@ enum Member<T> {
     Present(T),
 }
 
+/// A value of which only its being there matters.
+#[derive(Default)]
+struct Ignored;
+
+impl<'de> Deserialize<'de> for Ignored {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        de::IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
+}
+
 fn present<'de, D, T>(deserializer: D) -> Result<Member<T>, D::Error>
 where
-    D: serde::Deserializer<'de>,
+    D: Deserializer<'de>,
     T: Default + Deserialize<'de>,
 {
     null_is_empty(deserializer).map(Member::Present)
@@ -303,7 +330,7 @@ where
 
 impl Document {
     fn into_view(self, declared: Option<&MediaType>) -> Result<(MediaType, View), ManifestError> {
-        if self.schema_version == 1 || self.fs_layers.is_some() {
+        if self.schema_version == 1 || matches!(self.fs_layers, Member::Present(_)) {
             return Err(ManifestError::Schema1);
         }
         if self.schema_version != 2 {
@@ -354,3 +381,6 @@ impl Document {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

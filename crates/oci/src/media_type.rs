@@ -4,6 +4,8 @@ use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::excerpt::excerpt;
+
 /// Characters of a media type at most: 127 on each side of the slash (RFC 6838, section 4.2).
 const MAX_LENGTH: usize = 255;
 
@@ -110,7 +112,7 @@ impl FromStr for MediaType {
                 .split_once('/')
                 .is_some_and(|(kind, subtype)| is_restricted(kind) && is_restricted(subtype));
         if !well_formed {
-            return Err(MediaTypeError { found: text.chars().take(80).collect() });
+            return Err(MediaTypeError { found: excerpt(text) });
         }
         Ok(Self(Cow::Owned(essence.to_ascii_lowercase())))
     }
@@ -144,5 +146,97 @@ impl<'de> Deserialize<'de> for MediaType {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <Cow<'de, str>>::deserialize(deserializer)?;
         text.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn types_have_one_spelling() {
+        for (text, expected) in [
+            ("application/vnd.oci.image.index.v1+json", MediaType::OCI_INDEX),
+            ("Application/VND.OCI.Image.Index.v1+JSON", MediaType::OCI_INDEX),
+            ("application/octet-stream", MediaType::OCTET_STREAM),
+            (" application/octet-stream ; charset=utf-8", MediaType::OCTET_STREAM),
+            ("application/vnd.oci.image.manifest.v1+json; charset=utf-8; a=\"b;c\"", MediaType::OCI_MANIFEST),
+            ("application/octet-stream;", MediaType::OCTET_STREAM),
+        ] {
+            assert_eq!(text.parse(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_media_type_is_refused() {
+        for text in [
+            "", "json", "/", "a/", "/b", "a/b/c", "a b/c", "a/b c", "a/b,c/d", "a/ä", "a/b\n/", "+a/b",
+            "a/.b", "*/*", ";a/b",
+        ] {
+            assert_eq!(text.parse::<MediaType>(), Err(MediaTypeError { found: excerpt(text) }), "{text}");
+        }
+        let long = format!("a/{}", "b".repeat(254));
+        assert!(long[..255].parse::<MediaType>().is_ok());
+        assert_eq!(long.parse::<MediaType>().unwrap_err().found.chars().count(), 81);
+    }
+
+    #[test]
+    fn kinds_tell_what_can_be_done() {
+        for (media_type, expected) in [
+            (MediaType::OCI_MANIFEST, Kind::Manifest),
+            (MediaType::DOCKER_MANIFEST, Kind::Manifest),
+            (MediaType::OCI_INDEX, Kind::Index),
+            (MediaType::DOCKER_LIST, Kind::Index),
+            (MediaType::DOCKER_SCHEMA1, Kind::Schema1),
+            (MediaType::DOCKER_SCHEMA1_SIGNED, Kind::Schema1),
+            (MediaType::OCI_CONFIG, Kind::Blob),
+            (MediaType::OCI_LAYER_ZSTD, Kind::Blob),
+            (MediaType::OCI_EMPTY, Kind::Blob),
+            (MediaType::OCTET_STREAM, Kind::Blob),
+            ("application/json".parse().unwrap(), Kind::Blob),
+            ("application/vnd.oci.artifact.manifest.v1+json".parse().unwrap(), Kind::Blob),
+            ("application/vnd.oci.image.manifest.v2+json".parse().unwrap(), Kind::Blob),
+        ] {
+            assert_eq!(media_type.kind(), expected, "{media_type}");
+            assert_eq!(media_type.as_str().parse(), Ok(media_type));
+        }
+        let kinds = MediaType::MANIFESTS.map(|media_type| media_type.kind());
+        assert_eq!(kinds, [Kind::Index, Kind::Manifest, Kind::Index, Kind::Manifest]);
+    }
+
+    #[test]
+    fn foreign_layers_need_not_be_in_the_registry() {
+        for (text, expected) in [
+            ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", true),
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar", true),
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", true),
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", true),
+            ("application/vnd.oci.image.layer.v1.tar+gzip", false),
+            ("application/vnd.docker.image.rootfs.diff.tar.gzip", false),
+        ] {
+            assert_eq!(text.parse::<MediaType>().unwrap().is_nondistributable(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn serialises_as_text() {
+        let text = "\"application/vnd.oci.empty.v1+json\"";
+        assert_eq!(serde_json::from_str::<MediaType>(text).unwrap(), MediaType::OCI_EMPTY);
+        assert_eq!(serde_json::to_string(&MediaType::OCI_EMPTY).unwrap(), text);
+        assert!(serde_json::from_str::<MediaType>("\"json\"").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_parses_to_what_it_prints_or_is_refused(
+            text in prop_oneof![".*", "[a-zA-Z0-9.+]{1,9}/[-a-zA-Z0-9.+]{1,9}( ?;.{0,5})?"]
+        ) {
+            if let Ok(media_type) = text.parse::<MediaType>() {
+                prop_assert!(text.to_ascii_lowercase().trim_start().starts_with(media_type.as_str()));
+                prop_assert_eq!(media_type.as_str().parse(), Ok(media_type.clone()));
+            }
+        }
     }
 }

@@ -1,8 +1,13 @@
 //! Registries, repositories and tags.
 
-use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+    sync::Arc,
+};
 
-use crate::Digest;
+use crate::{Digest, excerpt::excerpt};
 
 /// Characters of a repository's name at most; the specification counts the registry's host in.
 const MAX_NAME: usize = 255;
@@ -12,6 +17,9 @@ const MAX_TAG: usize = 128;
 
 /// Where Docker Hub's images are said to be.
 const DOCKER_HUB: &str = "docker.io";
+
+/// The one host that needs neither a dot nor a port to be told from a name on Docker Hub.
+pub(crate) const LOCALHOST: &str = "localhost";
 
 /// Why a text is not a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,12 +67,20 @@ impl NameError {
 }
 
 const UPPER_CASE: &str = "it has upper-case letters";
+const ONE_WORD: &str = "one word is not enough: it has no dot and no port";
 
 fn malformed(what: &'static str, text: &str, reason: &'static str) -> NameError {
-    NameError::Malformed { what, text: text.chars().take(80).collect(), reason }
+    NameError::Malformed { what, text: excerpt(text), reason }
 }
 
 /// A registry: a host with a port, if one was given. Docker Hub is `docker.io` under all of its names.
+///
+/// It has one spelling: host in lower case, port without leading zeros, an IPv6 address in its short form (RFC 5952).
+/// So equal text is the same registry, which credentials and the names in a store go by. A port that its scheme
+/// implies stays: the scheme is not known here.
+///
+/// A host of one word needs a port, unless it is `localhost`: `host/app` is a name on Docker Hub, so a reference
+/// could not say it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Registry(Arc<str>);
 
@@ -95,12 +111,12 @@ impl Registry {
         self.split().1.and_then(|port| port.parse().ok())
     }
 
-    /// Whether it can only be on this machine: `localhost`, or a loopback address.
+    /// Whether it can only be on this machine: `localhost`, or a loopback address, also one of IPv4 written as IPv6.
     pub fn is_loopback(&self) -> bool {
         let host = self.host();
-        host == "localhost"
+        host == LOCALHOST
             || host.ends_with(".localhost")
-            || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+            || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
     }
 
     fn split(&self) -> (&str, Option<&str>) {
@@ -126,30 +142,39 @@ impl FromStr for Registry {
             return Err(NameError::Empty { what: WHAT });
         }
         let (host, port) = split_port(text);
-        if let Some(port) = port
-            && (port.is_empty()
-                || !port.bytes().all(|byte| byte.is_ascii_digit())
-                || port.parse::<u16>().is_err())
-        {
-            return wrong("its port is not a number up to 65535");
-        }
-        if let Some(address) = host.strip_prefix('[') {
-            let address = address.strip_suffix(']').and_then(|address| address.parse::<IpAddr>().ok());
-            if !matches!(address, Some(IpAddr::V6(_))) {
+        let port = match port.map(port_number) {
+            None => None,
+            Some(Some(port)) => Some(port),
+            Some(None) => return wrong("its port is not a number from 1 to 65535"),
+        };
+        let host = if let Some(address) = host.strip_prefix('[') {
+            let address = address.strip_suffix(']').and_then(|address| address.parse::<Ipv6Addr>().ok());
+            let Some(address) = address else {
                 return wrong("what is in brackets is not an IPv6 address");
-            }
+            };
+            format!("[{address}]")
         } else if host.len() > MAX_NAME {
             return Err(NameError::TooLong { what: WHAT, limit: MAX_NAME, found: host.len() });
         } else if !host.split('.').all(is_host_label) {
             return wrong("its host has empty parts or characters other than letters, digits and `-`");
-        }
-        let canonical = text.to_ascii_lowercase();
-        let canonical = match &*canonical {
-            "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => DOCKER_HUB,
-            other => other,
+        } else {
+            host.to_ascii_lowercase()
         };
-        Ok(Self(canonical.into()))
+        match (&*host, port) {
+            ("index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com", None) => {
+                Ok(Self::docker_hub())
+            }
+            (_, Some(port)) => Ok(Self(format!("{host}:{port}").into())),
+            (word, None) if word != LOCALHOST && !word.contains(['.', '[']) => wrong(ONE_WORD),
+            (_, None) => Ok(Self(host.into())),
+        }
     }
+}
+
+/// The number of a port: digits only, since parsing a number would also take a sign.
+fn port_number(text: &str) -> Option<u16> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|port| digits && *port != 0)
 }
 
 fn is_host_label(label: &str) -> bool {
@@ -224,19 +249,19 @@ impl Repository {
     /// behind `_`: `host_5000/app`.
     ///
     /// Different repositories have different local names, since a host's name has no `_`. An IPv6 address is
-    /// written out in full with `-` between its groups and `ip6.` in front.
+    /// written out in full with `-` between its groups and `ip6__` in front: `ip6__0-0-0-0-0-0-0-1_5000/app`.
     ///
     /// # Errors
     /// [`NameError::TooLong`] when host and name together are longer than a name may be.
     pub fn local_name(&self) -> Result<RepositoryName, NameError> {
         let host = self.registry.host();
-        let host = match host.parse::<IpAddr>() {
-            Ok(IpAddr::V6(address)) => {
+        let host = match host.parse::<Ipv6Addr>() {
+            Ok(address) => {
                 let groups: Vec<String> =
                     address.segments().iter().map(|group| format!("{group:x}")).collect();
-                format!("ip6.{}", groups.join("-"))
+                format!("ip6__{}", groups.join("-"))
             }
-            _ => host.to_owned(),
+            Err(_) => host.to_owned(),
         };
         match self.registry.port() {
             Some(port) => format!("{host}_{port}/{}", self.name),
@@ -345,3 +370,6 @@ macro_rules! text_type {
     )*};
 }
 text_type!(Registry RepositoryName Tag);
+
+#[cfg(test)]
+mod tests;

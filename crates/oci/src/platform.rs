@@ -4,7 +4,13 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::{descriptor::null_is_empty, excerpt::excerpt};
+
 /// An operating system and a processor, in the words of Go's `GOOS` and `GOARCH`.
+///
+/// One that was parsed or made by [`Platform::new`] has its normal names. One that was deserialised, from an index or
+/// a config, stays as its author wrote it, so that it can be shown and written again unchanged: compare it through
+/// [`matches`](Self::matches) or [`normalized`](Self::normalized), since `arm64/v8` there is `arm64` here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Platform {
     /// `linux`, `windows`, …
@@ -18,7 +24,12 @@ pub struct Platform {
     #[serde(default, rename = "os.version", skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,
     /// Features of Windows.
-    #[serde(default, rename = "os.features", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        rename = "os.features",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "null_is_empty"
+    )]
     pub os_features: Vec<String>,
 }
 
@@ -26,7 +37,7 @@ pub struct Platform {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{found}` is not a platform")]
 pub struct PlatformError {
-    /// The text.
+    /// The text, shortened.
     pub found: String,
 }
 
@@ -56,50 +67,120 @@ impl Platform {
         Self { os_version: self.os_version.clone(), os_features: self.os_features.clone(), ..named }
     }
 
-    /// What `std::env::consts` calls the platform that a program was built for.
+    /// Whether an image that says it is for `image` is for exactly this machine: both have the same normal names, and
+    /// the image asks for no feature of the system that the machine does not have. What else runs here is
+    /// [`compatible`](Self::compatible). Builds of Windows are not compared: which of them run is a matter of order.
+    pub fn matches(&self, image: &Self) -> bool {
+        let (machine, image) = (self.normalized(), image.normalized());
+        machine.os == image.os
+            && machine.architecture == image.architecture
+            && machine.variant == image.variant
+            && image.os_features.iter().all(|feature| {
+                machine.os_features.contains(feature) || (image.os == "windows" && feature == "win32k")
+            })
+    }
+
+    /// The platform of this program, from what `std::env::consts` calls it: `OS` and `ARCH`.
+    ///
+    /// Rust says `arm` for all 32-bit processors of that family; it is taken for `arm/v6`, because an image for an
+    /// older processor runs on a newer one and not the other way round.
     pub fn from_rust(os: &str, architecture: &str) -> Self {
-        match architecture {
-            "x86" => Self::new(os, "386", None),
-            "powerpc64" => Self::new(os, "ppc64le", None),
-            other => Self::new(os, other, None),
-        }
+        let endian = if cfg!(target_endian = "little") { Endian::Little } else { Endian::Big };
+        Self::named_by_rust(os, architecture, endian)
+    }
+
+    /// Rust has one name for both byte orders of a processor, where Go has two.
+    fn named_by_rust(os: &str, architecture: &str, endian: Endian) -> Self {
+        let (architecture, variant) = match (architecture, endian) {
+            ("x86", _) => ("386", None),
+            ("arm", _) => ("arm", Some("v6")),
+            ("arm64ec", _) => ("arm64", None),
+            ("powerpc", _) => ("ppc", None),
+            ("powerpc64", Endian::Little) => ("ppc64le", None),
+            ("powerpc64", Endian::Big) => ("ppc64", None),
+            ("mips", Endian::Little) => ("mipsle", None),
+            ("mips64", Endian::Little) => ("mips64le", None),
+            ("loongarch64", _) => ("loong64", None),
+            (other, _) => (other, None),
+        };
+        Self::new(os, architecture, variant)
     }
 
     /// What also runs here, best first, beginning with the platform itself, as containerd has it: an older variant of
-    /// the same processor, and 32-bit programs on a 64-bit one.
+    /// the same processor, and 32-bit programs on a 64-bit one. All by their normal names.
+    ///
+    /// A variant that nobody knows is run by itself only, and on `amd64` also 32-bit programs.
     pub fn compatible(&self) -> Vec<Self> {
         let this = self.normalized();
-        let with = |architecture: &str, variant: Option<&str>| Self {
-            architecture: architecture.to_owned(),
-            variant: variant.map(str::to_owned),
-            ..this.clone()
+        let variant = this.variant.as_deref();
+        let older = match &*this.architecture {
+            "amd64" => older_amd64(variant),
+            "arm" => older_arm(variant),
+            "arm64" => older_arm64(variant),
+            _ => Vec::new(),
         };
-        let older = |newest: u8, oldest: u8| (oldest..newest).rev().map(|number| format!("v{number}"));
-        let number =
-            this.variant.as_deref().and_then(|variant| variant.strip_prefix('v')?.parse::<u8>().ok());
-        let mut all = vec![this.clone()];
-        match (&*this.architecture, number) {
-            ("amd64", variant) => {
-                // `v1` is written without a variant.
-                all.extend(older(variant.unwrap_or(1), 2).map(|variant| with("amd64", Some(&variant))));
-                if variant.is_some() {
-                    all.push(with("amd64", None));
-                }
-                all.push(with("386", None));
-            }
-            ("arm64", variant) => {
-                all.extend(older(variant.unwrap_or(8), 9).map(|variant| with("arm64", Some(&variant))));
-                if variant.is_some() {
-                    all.push(with("arm64", None));
-                }
-                all.extend(older(9, 5).map(|variant| with("arm", Some(&variant))));
-            }
-            ("arm", Some(variant)) => {
-                all.extend(older(variant, 5).map(|variant| with("arm", Some(&variant))));
-            }
-            _ => {}
-        }
-        all
+        let older = older.into_iter().map(|(architecture, variant)| Self {
+            architecture: architecture.to_owned(),
+            variant,
+            ..this.clone()
+        });
+        std::iter::once(this.clone()).chain(older).collect()
+    }
+}
+
+/// The byte order of a processor.
+#[derive(Clone, Copy)]
+enum Endian {
+    Little,
+    Big,
+}
+
+/// An architecture and a variant by their normal names.
+type Machine = (&'static str, Option<String>);
+
+/// What an x86-64 processor also runs. Version 1 is written without a variant.
+fn older_amd64(variant: Option<&str>) -> Vec<Machine> {
+    let mut older = Vec::new();
+    if let Some((version @ 2.., 0)) = variant.and_then(version) {
+        older.extend((2..version).rev().map(|version| ("amd64", Some(format!("v{version}")))));
+        older.push(("amd64", None));
+    }
+    older.push(("386", None));
+    older
+}
+
+/// What a 32-bit ARM processor also runs, down to version 5.
+fn older_arm(variant: Option<&str>) -> Vec<Machine> {
+    let Some((version, 0)) = variant.and_then(version) else { return Vec::new() };
+    (5..version).rev().map(|version| ("arm", Some(format!("v{version}")))).collect()
+}
+
+/// What a 64-bit ARM processor also runs: `v9.N` includes `v8.(N+5)`, and all run 32-bit programs of version 8.
+/// Version 8.0 is written without a variant.
+fn older_arm64(variant: Option<&str>) -> Vec<Machine> {
+    let Some((major @ (8 | 9), minor)) = variant.map_or(Some((8, 0)), version) else { return Vec::new() };
+    let below = |major: u8, end: u8| {
+        (0..end).rev().map(move |minor| match (major, minor) {
+            (8, 0) => ("arm64", None),
+            (major, 0) => ("arm64", Some(format!("v{major}"))),
+            (major, minor) => ("arm64", Some(format!("v{major}.{minor}"))),
+        })
+    };
+    let mut older: Vec<Machine> = below(major, minor).collect();
+    if major == 9 {
+        older.extend(below(8, (minor + 6).min(10)));
+    }
+    older.push(("arm", Some("v8".to_owned())));
+    older.extend(older_arm(Some("v8")));
+    older
+}
+
+/// The numbers of a variant such as `v3` or `v8.2`; there are no longer ones.
+fn version(variant: &str) -> Option<(u8, u8)> {
+    match variant.as_bytes() {
+        [b'v', major @ b'1'..=b'9'] => Some((major - b'0', 0)),
+        [b'v', major @ b'1'..=b'9', b'.', minor @ b'0'..=b'9'] => Some((major - b'0', minor - b'0')),
+        _ => None,
     }
 }
 
@@ -110,7 +191,8 @@ fn normal(architecture: &str, variant: Option<&str>) -> (String, Option<String>)
         ("i386" | "i486" | "i586" | "i686", _) => ("386", None),
         ("x86_64" | "x86-64" | "amd64", Some("v1")) | ("x86_64" | "x86-64", None) => ("amd64", None),
         ("x86_64" | "x86-64", other) => ("amd64", other),
-        ("aarch64" | "arm64", Some("8" | "v8") | None) => ("arm64", None),
+        ("aarch64" | "arm64", Some("8" | "v8" | "v8.0") | None) => ("arm64", None),
+        ("aarch64" | "arm64", Some("9" | "9.0" | "v9.0")) => ("arm64", Some("v9")),
         ("aarch64", other) => ("arm64", other),
         ("armhf", _) | ("arm", None | Some("7")) => ("arm", Some("v7")),
         ("armel", _) | ("arm", Some("6")) => ("arm", Some("v6")),
@@ -133,7 +215,7 @@ impl FromStr for Platform {
         match parts[..] {
             [os, architecture] if well_formed => Ok(Self::new(os, architecture, None)),
             [os, architecture, variant] if well_formed => Ok(Self::new(os, architecture, Some(variant))),
-            _ => Err(PlatformError { found: text.chars().take(80).collect() }),
+            _ => Err(PlatformError { found: excerpt(text) }),
         }
     }
 }
@@ -147,3 +229,6 @@ impl fmt::Display for Platform {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

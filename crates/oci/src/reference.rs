@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{Digest, DigestError, NameError, Registry, Repository, RepositoryName, Selector, Tag};
+use crate::{
+    Digest, DigestError, NameError, Registry, Repository, RepositoryName, Selector, Tag, excerpt::excerpt,
+    name::LOCALHOST,
+};
 
 /// The namespace of Docker Hub's official images. It exists there and nowhere else.
 const OFFICIAL: &str = "library/";
@@ -31,13 +34,13 @@ pub enum ReferenceError {
     /// It begins like a URL.
     #[error("`{found}` is a URL and not an image reference")]
     Url {
-        /// The text.
+        /// The text, shortened.
         found: String,
     },
     /// The registry, the repository or the tag is wrong.
     #[error("`{reference}` is not an image reference: {source}")]
     Name {
-        /// The text.
+        /// The text, shortened.
         reference: String,
         /// What is wrong.
         source: NameError,
@@ -45,7 +48,7 @@ pub enum ReferenceError {
     /// What is behind the `@` is wrong.
     #[error("`{reference}` is not an image reference: {source}")]
     Digest {
-        /// The text.
+        /// The text, shortened.
         reference: String,
         /// What is wrong.
         source: DigestError,
@@ -83,14 +86,14 @@ impl FromStr for Reference {
             return Err(ReferenceError::Empty);
         }
         if text.contains("://") {
-            return Err(ReferenceError::Url { found: text.to_owned() });
+            return Err(ReferenceError::Url { found: excerpt(text) });
         }
-        let in_name = |source| ReferenceError::Name { reference: text.to_owned(), source };
+        let in_name = |source| ReferenceError::Name { reference: excerpt(text), source };
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => {
                 let digest = digest
                     .parse()
-                    .map_err(|source| ReferenceError::Digest { reference: text.to_owned(), source })?;
+                    .map_err(|source| ReferenceError::Digest { reference: excerpt(text), source })?;
                 (rest, Some(digest))
             }
             None => (text, None),
@@ -115,12 +118,13 @@ impl FromStr for Reference {
     }
 }
 
-/// Whether what is in front of the first slash is a registry and not a part of a name on Docker Hub: it has a dot
-/// or a port, or is `localhost`, or has an upper-case letter, which no name may have.
+/// Whether what is in front of the first slash is a registry and not a part of a name on Docker Hub: it has a dot, a
+/// port or a bracket, or is `localhost`.
+///
+/// Docker also takes a word with an upper-case letter for a registry, since no name may have one. Here that is a
+/// mistyped name: hosts are compared in lower case, so `Foo/bar` would print as `foo/bar` and be another image.
 fn is_registry(first: &str) -> bool {
-    first == "localhost"
-        || first.contains(['.', ':', '['])
-        || first.bytes().any(|byte| byte.is_ascii_uppercase())
+    first.contains(['.', ':', '[']) || first.eq_ignore_ascii_case(LOCALHOST)
 }
 
 impl fmt::Display for Reference {
@@ -141,3 +145,6 @@ impl fmt::Debug for Reference {
         write!(f, "Reference({self})")
     }
 }
+
+#[cfg(test)]
+mod tests;

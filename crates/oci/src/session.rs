@@ -60,3 +60,59 @@ impl FromStr for SessionId {
         u128::from_str_radix(&groups.concat(), 16).map(Self).map_err(|_| SessionIdError)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEXT: &str = "0123abcd-4567-89ef-0000-00000000000a";
+
+    #[test]
+    fn is_written_as_a_uuid() {
+        let id = SessionId::from_bits(0x0123_abcd_4567_89ef_0000_0000_0000_000a);
+        assert_eq!(id.to_string(), TEXT);
+        assert_eq!(TEXT.parse(), Ok(id));
+        assert_eq!(SessionId::from_bits(0).to_string(), "00000000-0000-0000-0000-000000000000");
+        assert_eq!(SessionId::from_bits(u128::MAX).to_string(), "ffffffff-ffff-ffff-ffff-ffffffffffff");
+    }
+
+    #[test]
+    fn has_no_other_spelling() {
+        for text in [
+            "",
+            "0123ABCD-4567-89ef-0000-00000000000a",
+            "0123abcd456789ef000000000000000a",
+            "{0123abcd-4567-89ef-0000-00000000000a}",
+            "urn:uuid:0123abcd-4567-89ef-0000-00000000000a",
+            "0123abcd-4567-89ef-0000-00000000000",
+            "0123abcd-4567-89ef-0000-00000000000aa",
+            "0123abc-d4567-89ef-0000-00000000000a",
+            "0123abcd-4567-89ef-0000-00000000000g",
+            "0123abcd-4567-89ef-0000-0000000000é",
+            "0123abcd-4567-89ef-0000-00000000000a-",
+            " 0123abcd-4567-89ef-0000-00000000000a",
+            "+123abcd-4567-89ef-0000-00000000000a",
+            "../../../x/y",
+        ] {
+            assert_eq!(text.parse::<SessionId>(), Err(SessionIdError), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn prints_as_it_parses(bits: u128) {
+            let id = SessionId::from_bits(bits);
+            prop_assert_eq!(id.to_bits(), bits);
+            prop_assert_eq!(id.to_string().parse(), Ok(id));
+        }
+
+        #[test]
+        fn any_text_is_what_the_id_prints_or_is_refused(text in prop_oneof![".*", "[-0-9a-fA-F]{36}"]) {
+            if let Ok(id) = text.parse::<SessionId>() {
+                prop_assert_eq!(id.to_string(), text);
+            }
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! Both ends use the same types, so that what one writes the other reads. Section names and `end-n` are those of the
 //! OCI Distribution Specification.
 
+pub mod challenge;
 pub mod endpoint;
 pub mod error;
 pub mod etag;
@@ -10,6 +11,7 @@ pub mod link;
 pub mod query;
 pub mod range;
 
+pub use challenge::{Bearer, Challenge, ChallengeError, challenges};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{ErrorBody, ErrorCode, ErrorEntry};
 pub use query::Query;

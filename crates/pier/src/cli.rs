@@ -18,6 +18,7 @@ pub(crate) struct Cli {
 
 /// Options of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// The folder that holds images [default: $XDG_DATA_HOME/pier or ~/.local/share/pier]
     #[arg(long, value_name = "DIR", env = "PIER_DATA", global = true)]
@@ -70,7 +71,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// The address to listen on; port 0 takes any that is free [default: 127.0.0.1:5000]
-    #[arg(long, value_name = "ADDR", env = "PIER_LISTEN")]
+    #[arg(long, value_name = "ADDR", env = "PIER_LISTEN", value_parser = crate::config::address)]
     pub(crate) listen: Option<SocketAddr>,
     /// Listen beyond this machine without TLS
     #[arg(long)]
@@ -109,7 +110,7 @@ pub(crate) struct Fsck {
     /// Check sizes only and hash nothing
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Forget corrupt content, so that it can be pushed or pulled again, and remove files that nothing knows of
+    /// Forget corrupt content, so that it can be pushed or pulled again, and remove blobs that nothing knows of
     #[arg(long)]
     pub(crate) repair: bool,
 }

@@ -5,6 +5,7 @@
 use std::{
     env, fs,
     net::{Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -30,7 +31,7 @@ pub(crate) struct Config {
 /// `pier.toml`. Unknown keys are refused, so that a typing error is not a silent default.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct File {
+pub(crate) struct File {
     data: Option<PathBuf>,
     serve: ServeSection,
     store: StoreSection,
@@ -42,17 +43,18 @@ struct File {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct ServeSection {
     /// Where to listen.
+    #[serde(deserialize_with = "listening")]
     pub(crate) listen: SocketAddr,
     /// Whether to listen beyond this machine without TLS.
     pub(crate) plain_http: bool,
     /// Whether everybody may do everything.
     pub(crate) allow_anonymous: bool,
     /// Connections at once.
-    pub(crate) max_connections: usize,
+    pub(crate) max_connections: NonZeroUsize,
     /// Bytes of the largest blob that is taken.
     pub(crate) max_blob_bytes: Option<u64>,
     /// How long a client may be silent in the middle of a request.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "some_duration")]
     pub(crate) idle_timeout: Duration,
     /// How long requests may take to finish after a signal to stop.
     #[serde(deserialize_with = "duration")]
@@ -90,7 +92,7 @@ impl Default for ServeSection {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 5000)),
             plain_http: false,
             allow_anonymous: false,
-            max_connections: 4096,
+            max_connections: const { NonZeroUsize::new(4096).unwrap() },
             max_blob_bytes: None,
             idle_timeout: Duration::from_mins(1),
             drain_timeout: Duration::from_mins(5),
@@ -154,8 +156,18 @@ impl File {
             .map_err(|error| usage(error, "docs/reference/config.md lists every key"))
     }
 
-    fn parse(text: &str) -> anyhow::Result<Self> {
-        toml::from_str(text).map_err(|error| anyhow!("{}", error.to_string().trim_end()))
+    /// The error is one line; what the parser prints is a drawing.
+    pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
+        toml::from_str(text).map_err(|error: toml::de::Error| {
+            let said = error.message().trim_end().replace('\n', ", ");
+            match error.span() {
+                Some(span) => {
+                    let line = 1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count();
+                    anyhow!("line {line}: {said}")
+                }
+                None => anyhow!("{said}"),
+            }
+        })
     }
 }
 
@@ -172,6 +184,25 @@ fn default_data(data_home: Option<std::ffi::OsString>, home: Option<std::ffi::Os
 fn no_home() -> Failure {
     Failure::new(Status::Usage, anyhow!("no data folder is named, and neither XDG_DATA_HOME nor HOME is set"))
         .with_hint("name one with --data or PIER_DATA")
+}
+
+/// An IP address and a port. Names are not looked up: which of its addresses was meant would be a guess.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is not an IP address with a port such as `127.0.0.1:5000` or `[::1]:5000`")
+    })
+}
+
+fn listening<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    address(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+}
+
+/// As [`duration`], and longer than nothing.
+fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    match duration(deserializer)? {
+        Duration::ZERO => Err(de::Error::custom("a duration longer than `0s` is needed here")),
+        duration => Ok(duration),
+    }
 }
 
 /// `90s`, `5m`, `24h`, `7days`.
@@ -210,12 +241,17 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
         for (text, expected) in [
-            ("lisen = 1", "unknown field `lisen`"),
-            ("[serve]\nlisten = 'here'", "line 2"),
-            ("[store]\nlease = '1 lightyear'", "`1 lightyear` is not a duration"),
+            ("lisen = 1", "line 1: unknown field `lisen`, expected one of `data`, `serve`, `store`, `log`"),
+            ("\n[serve]\nlisten = 'here'", "line 3: `here` is not an IP address with a port such as"),
+            ("[serve]\nmax-connections = 0", "line 2: invalid value: integer `0`, expected a nonzero"),
+            ("[serve]\nidle-timeout = '0s'", "line 2: a duration longer than `0s` is needed here"),
+            ("[store]\nlease = '1 lightyear'", "line 2: `1 lightyear` is not a duration"),
+            ("[store]\nlease = 5", "line 2: invalid type: integer `5`, expected a string"),
+            ("[store", "line 1: "),
         ] {
             let said = File::parse(text).unwrap_err().to_string();
-            assert!(said.contains(expected), "{text}: {said}");
+            assert!(said.starts_with(expected), "{text}: {said}");
+            assert!(!said.contains('\n'), "{text}: {said}");
         }
     }
 

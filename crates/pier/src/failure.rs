@@ -23,16 +23,23 @@ pub(crate) enum Status {
     Denied,
 }
 
+impl Status {
+    /// The number that the process ends with. Scripts rely on it: `docs/reference/exit-status.md`.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::No => 1,
+            Self::Usage => 2,
+            Self::Unfinished => 3,
+            Self::Integrity => 4,
+            Self::Denied => 5,
+        }
+    }
+}
+
 impl From<Status> for ExitCode {
     fn from(status: Status) -> Self {
-        Self::from(match status {
-            Status::Done => 0,
-            Status::No => 1,
-            Status::Usage => 2,
-            Status::Unfinished => 3,
-            Status::Integrity => 4,
-            Status::Denied => 5,
-        })
+        Self::from(status.code())
     }
 }
 

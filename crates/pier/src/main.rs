@@ -7,6 +7,7 @@
 //! | [`commands`] | a file for each verb; thin, the work is in the libraries |
 //! | [`serve`] | sockets, connections, shutdown |
 //! | [`output`], [`failure`], [`logging`] | stdout is data, stderr is talk; exit statuses; hints |
+//! | `reference` | a test: the reference documentation says what the code does |
 //!
 //! This is the only crate that prints, reads the environment or ends the process.
 
@@ -16,6 +17,8 @@ mod config;
 mod failure;
 mod logging;
 mod output;
+#[cfg(test)]
+mod reference;
 mod serve;
 
 use std::process::ExitCode;
@@ -54,7 +57,7 @@ fn run(cli: Cli, output: &Output) -> Result<failure::Status, Failure> {
         .map_err(|error| Failure::from(anyhow::Error::new(error).context("cannot start the runtime")))?;
     let outcome = runtime.block_on(async {
         match cli.command {
-            Command::Serve(options) => commands::serve::run(&options, config, output).await,
+            Command::Serve(options) => commands::serve::run(&options, &config).await,
             Command::Images(options) => commands::images::run(&options, &config, output).await,
             Command::Rm(options) => commands::rm::run(&options, &config, output).await,
             Command::Prune(options) => commands::prune::run(&options, &config, output).await,

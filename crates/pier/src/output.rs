@@ -1,10 +1,11 @@
 //! stdout is data, stderr is talk. Everything that is printed goes through here.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, ErrorKind, Write as _},
     process::ExitCode,
 };
 
+use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -30,21 +31,19 @@ impl Output {
     }
 
     /// Writes data: as JSON, or as the text that `text` makes of it.
-    pub(crate) fn data<T: Serialize>(&self, data: &T, text: impl FnOnce(&T) -> String) {
+    pub(crate) fn data<T: Serialize>(
+        &self,
+        data: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
         let mut written = match self.format {
-            // These are plain structures of strings and numbers.
-            Format::Json => serde_json::to_string_pretty(data).unwrap_or_default(),
+            Format::Json => serde_json::to_string_pretty(data).context("cannot write the result as JSON")?,
             Format::Text => text(data),
         };
         if !written.is_empty() && !written.ends_with('\n') {
             written.push('\n');
         }
-        print(&written);
-    }
-
-    /// Writes one line of data that is the same in both formats.
-    pub(crate) fn line(&self, line: &str) {
-        print(&format!("{line}\n"));
+        print(&written)
     }
 
     /// Says why a command failed, and what to do.
@@ -55,7 +54,11 @@ impl Output {
                 format!("error: {}\n{hint}", failure.message())
             }
             Format::Json => {
-                let said = serde_json::json!({ "error": failure.message(), "hint": failure.hint() });
+                let said = serde_json::json!({
+                    "error": failure.message(),
+                    "hint": failure.hint(),
+                    "status": failure.status.code(),
+                });
                 format!("{said}\n")
             }
         };
@@ -65,10 +68,20 @@ impl Output {
     }
 }
 
-/// A reader that has gone, as in `pier images | head`, is no error.
-fn print(text: &str) {
+/// Writes one line of data that is the same in both formats.
+pub(crate) fn line(line: &str) -> Result<(), Failure> {
+    print(&format!("{line}\n"))
+}
+
+/// A reader that has gone, as in `pier images | head`, is no error; a full disk is.
+fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(error).context("cannot write to standard output").into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Columns of text, aligned.
@@ -78,13 +91,19 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
         .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max())
         .map(Option::unwrap_or_default)
         .collect();
-    rows.iter()
-        .map(|row| {
-            let cells: Vec<String> =
-                row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-            format!("{}\n", cells.join("  ").trim_end())
-        })
-        .collect()
+    let mut table = String::new();
+    for row in rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        table.push_str(cells.join("  ").trim_end());
+        table.push('\n');
+    }
+    table
+}
+
+/// `1 blob`, `2 blobs`.
+pub(crate) fn counted(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Bytes as people read them: `13.4 MB`.
@@ -93,14 +112,17 @@ pub(crate) fn bytes(count: u64) -> String {
     if count < 1000 {
         return format!("{count} B");
     }
-    let mut tenths = u128::from(count) * 10;
     let mut unit = 0;
-    tenths = (tenths + 500) / 1000;
-    while tenths >= 10_000 && unit + 1 < UNITS.len() {
-        tenths = (tenths + 500) / 1000;
+    let mut size = 1000_u128;
+    loop {
+        // From the bytes each time: what was rounded is not rounded again.
+        let tenths = (u128::from(count) * 10 + size / 2) / size;
+        if tenths < 10_000 || unit + 1 == UNITS.len() {
+            return format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]);
+        }
         unit += 1;
+        size *= 1000;
     }
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
 #[cfg(test)]
@@ -113,6 +135,8 @@ mod tests {
             (0, "0 B"),
             (999, "999 B"),
             (1000, "1.0 kB"),
+            (999_949, "999.9 kB"),
+            (999_950, "1.0 MB"),
             (13_449_999, "13.4 MB"),
             (1_073_741_824, "1.1 GB"),
             (u64::MAX, "18.4 EB"),

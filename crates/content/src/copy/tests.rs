@@ -1,3 +1,5 @@
+//! Copies between made-up sources and targets that keep a ledger of every call: what is asked for, in which order, and what a failure leaves.
+
 use std::sync::atomic::Ordering::SeqCst;
 
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Fills that one source begins and another ends, with a made-up swarm that loses its peers half-way.
+
 use std::sync::atomic::Ordering::SeqCst;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! Which image of an index is chosen, as tables of platforms, and by properties of any index.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

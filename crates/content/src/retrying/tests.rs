@@ -1,3 +1,5 @@
+//! Attempts and waits, on a clock that stands still until everybody waits.
+
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use tokio::time::Instant;

@@ -158,7 +158,10 @@ impl fmt::Display for Endpoint {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::strategies;
 
     const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -241,5 +244,54 @@ mod tests {
         assert!(matches!(error("/v2/a/blobs/latest"), EndpointError::Digest(_)));
         assert_eq!(error("/v2/a/blobs/uploads/..%2f..%2fx"), EndpointError::Unknown);
         assert_eq!(error("/v2/a/blobs/uploads/12"), EndpointError::Session);
+    }
+
+    /// Names of the words that end-points are made of, besides any others.
+    fn names() -> impl Strategy<Value = RepositoryName> {
+        let words = vec!["blobs", "uploads", "manifests", "tags", "list", "referrers", "v2", "a"];
+        prop_oneof![
+            strategies::repository_name(),
+            prop::collection::vec(prop::sample::select(words), 1..5)
+                .prop_map(|words| words.join("/").parse().unwrap()),
+        ]
+    }
+
+    fn endpoints() -> impl Strategy<Value = Endpoint> {
+        let tags = prop_oneof![
+            strategies::tag(),
+            prop::sample::select(vec!["list", "uploads", "blobs"]).prop_map(|tag| tag.parse().unwrap()),
+        ];
+        (names(), strategies::digest(), tags, any::<u128>(), 0..9_u8).prop_map(
+            |(repository, digest, tag, session, kind)| match kind {
+                0 => Endpoint::Base,
+                1 => Endpoint::Catalog,
+                2 => Endpoint::Blob { repository, digest },
+                3 => Endpoint::Manifest { repository, selector: Selector::Digest(digest) },
+                4 => Endpoint::Manifest { repository, selector: Selector::Tag(tag) },
+                5 => Endpoint::Uploads { repository },
+                6 => Endpoint::Upload { repository, session: SessionId::from_bits(session) },
+                7 => Endpoint::Tags { repository },
+                _ => Endpoint::Referrers { repository, digest },
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(endpoint in endpoints()) {
+            let path = endpoint.to_string();
+            prop_assert_eq!(path.parse(), Ok(endpoint.clone()));
+            let encoded = super::super::query::percent_encoded(&path).replace("%2F", "/");
+            prop_assert_eq!(encoded.parse(), Ok(endpoint));
+        }
+
+        #[test]
+        fn any_path_is_read_or_refused(
+            path in prop_oneof![".*", "/v2(/(a|blobs|uploads|manifests|tags|list|%2e|%2F|[a-z:%.]{0,4})){0,6}"]
+        ) {
+            if let Ok(endpoint) = path.parse::<Endpoint>() {
+                prop_assert_eq!(endpoint.to_string().parse(), Ok(endpoint));
+            }
+        }
     }
 }

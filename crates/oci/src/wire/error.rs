@@ -69,6 +69,8 @@ impl ErrorBody {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -78,5 +80,16 @@ mod tests {
         let body: ErrorBody = serde_json::from_str(r#"{"errors":[{"code":"SOMETHING_NEW"}]}"#).unwrap();
         assert_eq!(body.errors[0].code, ErrorCode::Unknown);
         assert_eq!(body.to_json(), br#"{"errors":[{"code":"UNKNOWN"}]}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn bodies_are_read_as_they_are_written(code in "[A-Z_]{0,20}", message: String, detail: Option<i64>) {
+            let text = serde_json::json!({ "errors": [{ "code": code, "message": message, "detail": detail }] });
+            let body: ErrorBody = serde_json::from_value(text).unwrap();
+            prop_assert_eq!(&body.errors[0].message, &message);
+            let again: ErrorBody = serde_json::from_slice(&body.to_json()).unwrap();
+            prop_assert_eq!(again, body);
+        }
     }
 }

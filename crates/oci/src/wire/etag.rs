@@ -20,7 +20,10 @@ pub fn lists(header: &str, digest: &Digest) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::strategies;
 
     #[test]
     fn a_list_holds_its_members() {
@@ -32,6 +35,27 @@ mod tests {
         }
         for header in ["", "\"\"", &other, "\"sha256:12\"", &own[..own.len() - 3]] {
             assert!(!lists(header, &digest), "{header}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_digest_lists_itself_and_no_other(
+            listed in prop::collection::vec(strategies::digest(), 0..4),
+            other in strategies::digest(),
+        ) {
+            let header: Vec<_> = listed.iter().map(of).collect();
+            let header = header.join(", ");
+            prop_assert!(listed.iter().all(|digest| lists(&header, digest)));
+            prop_assert_eq!(lists(&header, &other), listed.contains(&other));
+        }
+
+        #[test]
+        fn no_text_without_the_digest_lists_it(
+            header in prop_oneof!["[^*]*", "(W/|\"|,| |sha256:|[0-9a-f]{64}){0,8}"],
+            digest in strategies::digest(),
+        ) {
+            prop_assert!(!lists(&header, &digest));
         }
     }
 }

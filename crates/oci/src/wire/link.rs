@@ -32,7 +32,10 @@ pub fn next_page(header: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::{strategies, wire::Query};
 
     #[test]
     fn what_one_side_writes_the_other_reads() {
@@ -46,6 +49,29 @@ mod tests {
         assert_eq!(next_page("</p>; rel=prev, </n>; title=x; REL=\"last next\""), Some("/n"));
         for header in ["", "</p>", "</p>; rel=prev", "</p; rel=next", "rel=next"] {
             assert_eq!(next_page(header), None, "{header}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(name in strategies::repository_name(), limit: usize, last: String) {
+            let path = format!("/v2/{name}/tags/list");
+            let header = to_next_page(&path, limit, &last);
+            let (found, query) = next_page(&header).and_then(|target| target.split_once('?')).unwrap();
+            prop_assert_eq!(found, path);
+            let query = Query::parse(query);
+            prop_assert_eq!(query.first("n"), Some(&*limit.to_string()));
+            prop_assert_eq!(query.first("last"), Some(&*last));
+        }
+
+        #[test]
+        fn any_header_leads_into_itself_or_nowhere(
+            header in prop_oneof![".*", "(<[a-z]{0,3}>|;| |rel|=|\"|next|,|<|>){0,12}"]
+        ) {
+            if let Some(target) = next_page(&header) {
+                let bracketed = format!("<{target}>");
+                prop_assert!(header.contains(&bracketed));
+            }
         }
     }
 }

@@ -142,5 +142,15 @@ mod tests {
             selected(&header, size);
             let _ = header.parse::<Chunk>();
         }
+
+        #[test]
+        fn chunks_are_read_as_they_are_written(start: u64, end: u64) {
+            let chunk = Chunk::new(start..end);
+            prop_assert_eq!(chunk.is_some(), start < end);
+            if let Some(chunk) = chunk {
+                prop_assert_eq!(chunk.bytes(), start..end);
+                prop_assert_eq!(chunk.to_string().parse(), Ok(chunk));
+            }
+        }
     }
 }

@@ -13,7 +13,7 @@ pub(crate) async fn run(options: &Fsck, config: &Config, output: &Output) -> Res
     let depth = if options.quick { Depth::Sizes } else { Depth::Hashes };
     let repair = if options.repair { Repair::Yes } else { Repair::No };
     let report = super::open_store(config)?.fsck(depth, repair).await?;
-    output.data(&report, text);
+    output.data(&report, text)?;
     Ok(status(&report))
 }
 
@@ -30,14 +30,14 @@ fn status(report: &Report) -> Status {
 fn text(report: &Report) -> String {
     let mut lines: Vec<String> = report.findings.iter().map(line).collect();
     lines.push(format!(
-        "checked {} blobs ({} hashed) and {} manifests: {}",
-        report.blobs,
+        "checked {} ({} hashed) and {}: {}",
+        output::counted(report.blobs, "blob"),
         output::bytes(report.hashed_bytes),
-        report.manifests,
-        match (report.findings.len(), report.repaired) {
+        output::counted(report.manifests, "manifest"),
+        match (report.findings.len() as u64, report.repaired) {
             (0, _) => "all is well".to_owned(),
-            (found, 0) => format!("{found} found"),
-            (found, repaired) => format!("{found} found, {repaired} repaired"),
+            (found, 0) => output::counted(found, "problem"),
+            (found, repaired) => format!("{}, {repaired} repaired", output::counted(found, "problem")),
         }
     ));
     lines.join("\n")

@@ -14,7 +14,7 @@ const SHORT: usize = 12;
 
 pub(crate) async fn run(options: &Images, config: &Config, output: &Output) -> Result<Status, Failure> {
     let images = super::open_store(config)?.images().await?;
-    output.data(&images, |images| text(images, options.digests));
+    output.data(&images, |images| text(images, options.digests))?;
     Ok(Status::Done)
 }
 

@@ -14,11 +14,11 @@ pub(crate) async fn run(options: &Prune, config: &Config, output: &Output) -> Re
     let collected = super::open_store(config)?.collect(leases).await?;
     output.data(&collected, |collected| {
         format!(
-            "removed {} blobs ({}) and {} unfinished transfers",
-            collected.blobs,
+            "removed {} ({}) and {}",
+            output::counted(collected.blobs, "blob"),
             output::bytes(collected.bytes),
-            collected.parts
+            output::counted(collected.parts, "unfinished transfer"),
         )
-    });
+    })?;
     Ok(Status::Done)
 }

@@ -14,7 +14,10 @@ use crate::{
 /// What was removed for one of the names.
 #[derive(Debug, Serialize)]
 struct Entry {
+    /// As it was typed.
     reference: String,
+    /// As it is called in the store.
+    repository: String,
     #[serde(flatten)]
     removed: Removed,
 }
@@ -28,12 +31,21 @@ pub(crate) async fn run(options: &Rm, config: &Config, output: &Output) -> Resul
         .collect::<Result<_, Failure>>()?;
     let store = super::open_store(config)?;
     let mut entries = Vec::new();
+    let mut outcome = Ok(Status::Done);
     for (reference, candidates) in names {
-        let removed = remove(&store, &candidates).await?;
-        entries.push(Entry { reference, removed });
+        match remove(&store, &candidates).await {
+            Ok((repository, removed)) => {
+                entries.push(Entry { reference, repository: repository.to_string(), removed });
+            }
+            Err(failure) => {
+                outcome = Err(failure);
+                break;
+            }
+        }
     }
-    output.data(&entries, |entries| entries.iter().map(text).collect());
-    Ok(Status::Done)
+    // What is removed is removed, whatever became of the names behind it.
+    output.data(&entries, |entries| entries.iter().map(text).collect())?;
+    outcome
 }
 
 type Name = (RepositoryName, Selector);
@@ -56,11 +68,14 @@ fn candidates(text: &str) -> Result<Vec<Name>, Failure> {
     Ok(written.into_iter().chain([pulled]).collect())
 }
 
-async fn remove(store: &pier_store::Store, candidates: &[Name]) -> Result<Removed, Failure> {
+async fn remove(
+    store: &pier_store::Store,
+    candidates: &[Name],
+) -> Result<(RepositoryName, Removed), Failure> {
     let mut first_failure = None;
     for (repository, selector) in candidates {
         match store.remove_image(repository, selector).await {
-            Ok(removed) => return Ok(removed),
+            Ok(removed) => return Ok((repository.clone(), removed)),
             Err(error @ pier_content::Error::NotFound { .. }) => {
                 first_failure.get_or_insert(error);
             }
@@ -75,7 +90,8 @@ async fn remove(store: &pier_store::Store, candidates: &[Name]) -> Result<Remove
 }
 
 fn text(entry: &Entry) -> String {
-    let tags = entry.removed.tags.iter().map(|tag| format!("untagged {tag}\n"));
-    let manifests = entry.removed.manifests.iter().map(|digest| format!("removed {digest}\n"));
+    let Entry { repository, removed, .. } = entry;
+    let tags = removed.tags.iter().map(|tag| format!("untagged {repository}:{tag}\n"));
+    let manifests = removed.manifests.iter().map(|digest| format!("removed {repository}@{digest}\n"));
     tags.chain(manifests).collect()
 }

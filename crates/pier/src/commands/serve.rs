@@ -9,19 +9,18 @@ use crate::{
     cli::Serve,
     config::{Config, ServeSection},
     failure::{Failure, Status},
-    output::Output,
-    serve,
+    output, serve,
 };
 
 /// The name of the store's secret that makes upload session ids.
 const SESSION_KEY: &str = "upload-session-key";
 
-pub(crate) async fn run(options: &Serve, config: Config, output: &Output) -> Result<Status, Failure> {
-    let section = merge(options, config.serve.clone());
+pub(crate) async fn run(options: &Serve, config: &Config) -> Result<Status, Failure> {
+    let section = merge(options, &config.serve);
     refuse_unguarded(&section)?;
     // The address first: a second server on it is told so before it touches the data.
     let listener = serve::listen(section.listen).await?;
-    let store = super::open_store(&config)?;
+    let store = super::open_or_make_store(config)?;
     let key = SessionKey::new(store.secret(SESSION_KEY).await?);
     let store = Arc::new(store);
     let settings = Settings {
@@ -31,17 +30,17 @@ pub(crate) async fn run(options: &Serve, config: Config, output: &Output) -> Res
     };
     let registry = Registry::new(Arc::clone(&store) as _, Arc::clone(&store) as _, settings);
     tracing::info!(address = %listener.address(), data = %config.data.display(), "serving");
-    output.line(&format!("listening on http://{}", listener.address()));
+    output::line(&format!("listening on http://{}", listener.address()))?;
     serve::run(listener, registry, &section).await
 }
 
-fn merge(options: &Serve, file: ServeSection) -> ServeSection {
+fn merge(options: &Serve, file: &ServeSection) -> ServeSection {
     ServeSection {
         listen: options.listen.unwrap_or(file.listen),
         plain_http: options.plain_http || file.plain_http,
         allow_anonymous: options.allow_anonymous || file.allow_anonymous,
         drain_timeout: options.drain_timeout.unwrap_or(file.drain_timeout),
-        ..file
+        ..file.clone()
     }
 }
 

@@ -42,7 +42,7 @@ impl Connections {
         builder.http2().timer(TokioTimer::new());
         let server =
             Server { registry, builder, hosts: HostCheck::of(address), stopping: CancellationToken::new() };
-        Self { tasks: JoinSet::new(), server: Arc::new(server), max: section.max_connections }
+        Self { tasks: JoinSet::new(), server: Arc::new(server), max: section.max_connections.get() }
     }
 
     /// Whether another connection may be taken. Those that wait meanwhile wait in the kernel.

@@ -1,0 +1,23 @@
+//! What a person at a terminal meets: every command as a process of its own, its words and its exit status.
+//!
+//! A store gets its images as users' stores do, by a push over HTTP to a `pier serve`; see `registry`. Whole outputs are
+//! compared, with the one thing that differs from run to run, the data folder, written as `DATA`.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the lint's exemption for tests does not reach the functions that tests share"
+)]
+
+mod configuration;
+mod data_folder;
+mod fsck;
+mod help;
+mod images;
+mod output;
+mod pier;
+mod prune;
+mod references;
+mod registry;
+mod rm;
+mod serve;
+mod stopping;
