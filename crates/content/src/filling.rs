@@ -43,15 +43,17 @@ pub trait Filling: Debug + Send + Sync {
     /// # Errors
     /// [`Integrity`](crate::Error::Integrity) or [`Size`](crate::Error::Size) when the bytes are not what was
     /// asked for: then the part is empty again and still held, so that it can be filled anew.
-    /// [`Invalid`](crate::Error::Invalid) while something is missing. After any other error the bytes are kept
-    /// and the commit can be repeated.
+    /// [`Invalid`](crate::Error::Invalid) while something is missing, while a write is under way, or after a commit
+    /// has come to its end. After any other error the commit can be repeated once [`missing`](Self::missing) is
+    /// empty: the bytes are kept unless the device failed to make them durable.
     async fn commit(&self, commit: Commit) -> Result<Blob>;
 
     /// Empties the part and keeps it, so that what two sources sent is not mixed. Followers of what was there
-    /// are told that it was wrong.
+    /// are told that it was abandoned. Refused with [`Invalid`](crate::Error::Invalid) during and after a commit.
     async fn reset(&self) -> Result<()>;
 
-    /// Throws the part away. Followers are told that it was abandoned.
+    /// Throws the part away. Followers are told that it was abandoned. Refused with
+    /// [`Invalid`](crate::Error::Invalid) during and after a commit.
     async fn abort(&self) -> Result<()>;
 }
 

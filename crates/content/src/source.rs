@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use pier_oci::{Descriptor, Digest, Manifest, Reference, Repository, Selector};
 
-use crate::{ByteRange, ByteStream, Error, Filling, Result, pump};
+use crate::{ByteRange, ByteStream, Error, Filling, Result, Subject, pump};
 
 /// A place to read content from: a registry, a layout, a swarm, a store.
 ///
@@ -74,6 +74,13 @@ async fn fill_in_order<S: Source + ?Sized>(
 ) -> Result<()> {
     while let Some(hole) = filling.missing().first().copied() {
         let opened = source.open(repository, descriptor, hole).await?;
+        if opened.start > hole.start {
+            return Err(Error::OutOfRange {
+                subject: Subject::Blob(descriptor.digest),
+                offset: opened.start,
+                expected: hole.start,
+            });
+        }
         let reached = pump(opened.stream, opened.start, hole, filling).await?;
         match hole.end {
             Some(end) if reached < end => {

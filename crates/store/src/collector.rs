@@ -9,7 +9,7 @@
 //!    queue's entry. A commit that found the file in place meanwhile has written a row, or finds it gone under
 //!    the same lock and links its own.
 //! 3. The folder is synced: the file is durably gone.
-//! 4. *Forget*, one transaction: the entry leaves the queue. Then the trash is unlinked, which may take long.
+//! 4. *Forget*, one transaction: the entry leaves the queue, if it was due. Then the trash is unlinked, which may take long.
 //!
 //! Rows go before files: were it the other way round, a crash between the rename and the end of the
 //! transaction would leave a row without a file.
@@ -65,13 +65,15 @@ impl Store {
     /// Safe beside every other call and in several processes at once. What a manifest names, what is leased or
     /// pinned, and what was acknowledged within its lease, stays.
     pub async fn collect(&self, leases: Leases) -> Result<Collected> {
+        let context = Arc::clone(&self.context);
+        blocking(move || empty_trash(&context)).await?;
         let mut collected = Collected { parts: self.expire_parts().await?, ..Collected::default() };
         let now = self.context.clock.now();
         let mut after = None;
         loop {
             let round = self.context.condemn(now, leases, after.take()).await?;
             collected.links += round.links;
-            let buried = self.context.bury(&round.condemned).await?;
+            let buried = self.context.bury(&round.condemned, now).await?;
             collected.blobs += buried.blobs;
             collected.bytes += buried.bytes;
             match round.last {
@@ -97,9 +99,9 @@ impl Store {
 
 /// A digest whose file may go, with the queue's entry as it was seen.
 #[derive(Clone, Copy, Debug)]
-struct Condemned {
-    digest: Digest,
-    due: i64,
+pub(crate) struct Condemned {
+    pub(crate) digest: Digest,
+    pub(crate) due: i64,
 }
 
 /// The outcome of one round of the first step.
@@ -121,7 +123,7 @@ impl Context {
                 if blob_rows::size(connection, &digest)?.is_none() {
                     return Err(Error::blob_not_found(digest));
                 }
-                if let Some(by) = keeper(connection, &digest)? {
+                if let Some(by) = keeper(connection, &digest, now)? {
                     return Err(Error::InUse { subject: Subject::Blob(digest), by });
                 }
                 blob_rows::remove(connection, &digest)?;
@@ -129,7 +131,7 @@ impl Context {
                 entry(connection, &digest)
             })
             .await?;
-        self.bury(&condemned.into_iter().collect::<Vec<_>>()).await.map(drop)
+        self.bury(&condemned.into_iter().collect::<Vec<_>>(), now).await.map(drop)
     }
 
     /// The first step, for the next digests in the queue behind `after`.
@@ -154,7 +156,7 @@ impl Context {
     }
 
     /// The other steps.
-    async fn bury(self: &Arc<Self>, condemned: &[Condemned]) -> Result<Collected> {
+    pub(crate) async fn bury(self: &Arc<Self>, condemned: &[Condemned], now: Moment) -> Result<Collected> {
         if condemned.is_empty() {
             return Ok(Collected::default());
         }
@@ -197,6 +199,11 @@ impl Context {
                     .prepare_cached("DELETE FROM review WHERE digest = ?1 AND due_at = ?2")
                     .during("forget a review")?;
                 for (grave, _) in buried {
+                    // An entry of later is the announcement of a commit that may be under way: it has to stay until
+                    // that commit is surely over, or else a crash of it would leave a file that nobody knows.
+                    if grave.due > now.0 {
+                        continue;
+                    }
                     statement.execute(params![encode(&grave.digest), grave.due]).during("forget a review")?;
                 }
                 Ok(())
@@ -219,7 +226,7 @@ impl Context {
     }
 }
 
-/// Unlinks what a crash has left in the trash. Nothing in it has had a name when it came there.
+/// Unlinks what a crash or a failure has left in the trash. Nothing in it has had a name when it came there.
 pub(crate) fn empty_trash(context: &Context) -> Result<()> {
     let trash = context.dir.trash();
     for entry in fs::read_dir(&trash).at("read folder", &trash)? {
@@ -308,7 +315,7 @@ fn due_entries(connection: &Connection, due: i64, after: Option<&Digest>) -> Res
     rows.collect::<rusqlite::Result<_>>().during("read the review queue")
 }
 
-fn entry(connection: &Connection, digest: &Digest) -> Result<Option<Condemned>> {
+pub(crate) fn entry(connection: &Connection, digest: &Digest) -> Result<Option<Condemned>> {
     use rusqlite::OptionalExtension as _;
     connection
         .prepare_cached("SELECT due_at FROM review WHERE digest = ?1")
@@ -327,9 +334,16 @@ fn links(connection: &Connection, digest: &Digest) -> Result<Vec<(i64, i64)>> {
 }
 
 /// Who keeps a blob from being deleted at once.
-fn keeper(connection: &Connection, digest: &Digest) -> Result<Option<String>> {
+fn keeper(connection: &Connection, digest: &Digest, now: Moment) -> Result<Option<String>> {
     if !links(connection, digest)?.is_empty() {
         return Ok(Some("a repository shows it".to_owned()));
+    }
+    let leased = connection
+        .prepare_cached("SELECT 1 FROM blob WHERE digest = ?1 AND leased_until > ?2")
+        .and_then(|mut statement| statement.exists(params![encode(digest), now.0]))
+        .during("look for a lease")?;
+    if leased {
+        return Ok(Some("it was written recently and is leased".to_owned()));
     }
     let pinned = connection
         .prepare_cached("SELECT 1 FROM pin WHERE digest = ?1")

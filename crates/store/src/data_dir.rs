@@ -1,8 +1,9 @@
 //! The data folder: where everything lies, and whether this binary may touch it.
 
 use std::{
-    fs,
+    fs::{self, DirBuilder},
     io::{ErrorKind, Write as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
@@ -13,6 +14,9 @@ use crate::sys::{self, At as _};
 
 /// The format that this binary writes. It reads this one and every older one.
 const VERSION: u32 = 1;
+
+/// The version file while it is written, with the process's id behind it.
+const NEW_VERSION: &str = "version.new-";
 
 /// Both algorithms that a blob can be filed under.
 pub(crate) const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha512];
@@ -70,7 +74,13 @@ impl DataDir {
     /// Makes the folders that are missing and checks the format.
     pub(crate) fn open(root: &Path) -> Result<Self, OpenError> {
         let unusable = |source| OpenError::Unusable { path: root.to_owned(), source };
-        fs::create_dir_all(root).at("make folder", root).map_err(unusable)?;
+        // It holds the secrets of the store, and what repositories hide from each other.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(root)
+            .at("make folder", root)
+            .map_err(unusable)?;
         let root = root.canonicalize().at("find", root).map_err(unusable)?;
         let dir = Self { root };
         match dir.read_version()? {
@@ -142,8 +152,9 @@ impl DataDir {
         let unusable = |source| OpenError::Unusable { path: self.root.clone(), source };
         for entry in fs::read_dir(&self.root).at("read folder", &self.root).map_err(unusable)? {
             let name = entry.at("read folder", &self.root).map_err(unusable)?.file_name();
-            let ours = ["blobs", "parts", "uploads", "trash", "version.new", "lost+found"];
-            if !ours.iter().any(|known| name == *known) {
+            let ours = ["blobs", "parts", "uploads", "trash", "lost+found"];
+            let half_made = name.to_string_lossy().starts_with(NEW_VERSION);
+            if !half_made && !ours.iter().any(|known| name == *known) {
                 return Err(OpenError::Foreign {
                     path: self.root.clone(),
                     reason: format!("it has no version file but holds `{}`", name.display()),
@@ -166,16 +177,12 @@ impl DataDir {
             return Ok(());
         }
         sys::sync_folder(&self.root.join("blobs"))?;
-        // Two processes may open a new folder at once; both write the same.
-        let new = self.root.join("version.new");
+        // Two processes may open a new folder at once; each renames its own file, and both say the same.
+        let new = self.root.join(format!("{NEW_VERSION}{}", std::process::id()));
         let mut file = fs::File::create(&new).at("create", &new)?;
         writeln!(file, "{VERSION}").at("write", &new)?;
         file.sync_all().at("sync", &new)?;
-        match fs::rename(&new, &version) {
-            // The other process was faster.
-            Err(error) if error.kind() == ErrorKind::NotFound && version.exists() => {}
-            other => other.at("rename", &version)?,
-        }
+        fs::rename(&new, &version).at("rename", &version)?;
         sys::sync_folder(&self.root)
     }
 }

@@ -3,7 +3,8 @@
 use std::{
     fs::{self, File},
     io::{ErrorKind, Read as _},
-    path::PathBuf,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -18,6 +19,7 @@ use crate::{
         columns::{self, encode},
         database::During as _,
     },
+    collector,
     data_dir::ALGORITHMS,
     store::{Context, blocking},
     sys::{self, At as _, Entry},
@@ -151,61 +153,74 @@ impl Context {
         report: &mut Report,
     ) -> Result<()> {
         let context = Arc::clone(self);
-        let checked = blocking(move || context.look_at(digest, size, depth)).await?;
+        let checked = blocking(move || Ok(context.look_at(digest, size, depth))).await?;
         report.blobs += 1;
         report.hashed_bytes += checked.hashed_bytes;
         let Some(finding) = checked.finding else { return Ok(()) };
-        // It may have been collected between the listing and the look.
-        let still_there =
-            self.catalog.read(move |connection| blob_rows::size(connection, &digest)).await?.is_some();
-        if !still_there {
-            return Ok(());
-        }
-        report.findings.push(finding);
-        if repair == Repair::Yes {
-            self.forget_blob(digest).await?;
-            report.repaired += 1;
+        // What was looked at may have been collected meanwhile, and even have come again: then it is no finding.
+        let context = Arc::clone(self);
+        let seen = checked.seen;
+        let now = self.clock.now();
+        let unchanged = move |connection: &Connection| -> Result<bool> {
+            Ok(blob_rows::size(connection, &digest)?.is_some()
+                && Seen::of(&context.dir.blob(&digest)) == seen)
+        };
+        match repair {
+            Repair::No => {
+                if self.catalog.read(unchanged).await? {
+                    report.findings.push(finding);
+                }
+            }
+            Repair::Yes => {
+                let forgotten = self
+                    .catalog
+                    .write("forget a corrupt blob", move |connection| {
+                        if !unchanged(connection)? {
+                            return Ok(None);
+                        }
+                        blob_rows::forget(connection, &digest)?;
+                        blob_rows::queue_review(connection, &digest, now)?;
+                        collector::entry(connection, &digest).map(Some)
+                    })
+                    .await?;
+                if let Some(entry) = forgotten {
+                    report.findings.push(finding);
+                    self.bury(&entry.into_iter().collect::<Vec<_>>(), now).await?;
+                    report.repaired += 1;
+                }
+            }
         }
         Ok(())
     }
 
-    fn look_at(&self, digest: Digest, size: u64, depth: Depth) -> Result<Checked> {
+    fn look_at(&self, digest: Digest, size: u64, depth: Depth) -> Checked {
+        let path = self.dir.blob(&digest);
+        let seen = Seen::of(&path);
+        let corrupt = |reason: String| Checked {
+            finding: Some(Finding::Corrupt { digest, reason }),
+            hashed_bytes: 0,
+            seen,
+        };
         let file = match self.blobs.open(&digest) {
             Ok(file) => file,
             Err(Error::NotFound { .. }) => {
-                return Ok(Checked { finding: Some(Finding::FileMissing { digest }), hashed_bytes: 0 });
+                return Checked { finding: Some(Finding::FileMissing { digest }), hashed_bytes: 0, seen };
             }
-            Err(error) => return Err(error),
+            // A disk that cannot read is what a check is for, and no reason to stop it.
+            Err(error) => return corrupt(error.to_string()),
         };
-        let path = self.dir.blob(&digest);
-        let found = file.metadata().at("stat", &path)?.len();
-        if found != size {
-            let reason = format!("it has {found} bytes, the catalog says {size}");
-            return Ok(Checked { finding: Some(Finding::Corrupt { digest, reason }), hashed_bytes: 0 });
+        match file.metadata() {
+            Ok(metadata) if metadata.len() != size => {
+                corrupt(format!("it has {} bytes, the catalog says {size}", metadata.len()))
+            }
+            Ok(_) if depth == Depth::Sizes => Checked { finding: None, hashed_bytes: 0, seen },
+            Ok(_) => match hash(file, digest) {
+                Ok(actual) if actual == digest => Checked { finding: None, hashed_bytes: size, seen },
+                Ok(actual) => corrupt(format!("its bytes hash to {actual}")),
+                Err(error) => corrupt(format!("it cannot be read: {error}")),
+            },
+            Err(error) => corrupt(format!("it cannot be read: {error}")),
         }
-        if depth == Depth::Sizes {
-            return Ok(Checked { finding: None, hashed_bytes: 0 });
-        }
-        let actual = hash(file, digest).at("read", &path)?;
-        let finding = (actual != digest)
-            .then(|| Finding::Corrupt { digest, reason: format!("its bytes hash to {actual}") });
-        Ok(Checked { finding, hashed_bytes: size })
-    }
-
-    /// Removes the rows of a blob and its file, so that it can come again.
-    async fn forget_blob(self: &Arc<Self>, digest: Digest) -> Result<()> {
-        let context = Arc::clone(self);
-        self.catalog
-            .write("forget a corrupt blob", move |connection| {
-                connection
-                    .execute("DELETE FROM link WHERE digest = ?1", [encode(&digest)])
-                    .during("forget links")?;
-                connection
-                    .execute("DELETE FROM blob WHERE digest = ?1", [encode(&digest)])
-                    .during("forget a blob")?;
-                sys::remove(&context.dir.blob(&digest), Entry::File)
-            })
-            .await
     }
 
     /// Looks for files that no row and no entry of the review queue explains.
@@ -262,6 +277,23 @@ impl Context {
 struct Checked {
     finding: Option<Finding>,
     hashed_bytes: u64,
+    seen: Seen,
+}
+
+/// Which file was looked at, so that another one in its place is not blamed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    File { device: u64, inode: u64 },
+    Nothing,
+}
+
+impl Seen {
+    fn of(path: &Path) -> Self {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) => Self::File { device: metadata.dev(), inode: metadata.ino() },
+            Err(_) => Self::Nothing,
+        }
+    }
 }
 
 fn is_known(connection: &Connection, digest: &Digest) -> Result<bool> {

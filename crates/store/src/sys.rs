@@ -89,20 +89,13 @@ pub(crate) enum Lookup {
     Blocking,
 }
 
-/// Gives a file a second name. Whether the name was free.
-pub(crate) fn link(from: &Path, to: &Path) -> Result<Linked> {
-    match fs::hard_link(from, to) {
-        Ok(()) => Ok(Linked::New),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Linked::AlreadyThere),
-        Err(error) => Err(Error::io("link", to, error)),
-    }
-}
-
-/// The answer of [`link`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Linked {
-    New,
-    AlreadyThere,
+/// Gives a file the name `to`, in place of whatever has it, by way of the name `between`.
+///
+/// A file that is there already is not adopted: nobody here has hashed it. Who has it open keeps it.
+pub(crate) fn link_over(from: &Path, between: &Path, to: &Path) -> Result<()> {
+    remove(between, Entry::File)?;
+    fs::hard_link(from, between).at("link", between)?;
+    fs::rename(between, to).at("rename", to)
 }
 
 /// Takes the one lock of a folder, if it is free and the folder is still where it was.
@@ -172,13 +165,23 @@ pub(crate) fn reserve(file: &File, offset: u64, length: u64) {
     let _ = rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, offset, length);
 }
 
-/// Gives back what was reserved behind `length`, and fixes the size.
+/// Gives back what was reserved behind `length`, by whichever request it was, and fixes the size.
 pub(crate) fn trim(file: &File, path: &Path, length: u64) -> Result<()> {
+    /// What a file system may take beyond the bytes without there being a reservation.
+    const SLACK: u64 = 1 << 20;
+    let taken = file.metadata().at("stat", path)?.blocks() * 512;
+    if taken <= length + SLACK {
+        return Ok(());
+    }
     rustix::fs::ftruncate(file, length).at("trim", path)
 }
 
 pub(crate) fn make_read_only(file: &File, path: &Path) -> Result<()> {
     file.set_permissions(fs::Permissions::from_mode(0o444)).at("change mode of", path)
+}
+
+pub(crate) fn make_writable(path: &Path) -> Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).at("change mode of", path)
 }
 
 /// Makes a folder unless it is there.

@@ -193,6 +193,15 @@ pub(crate) fn remove(connection: &Connection, digest: &Digest) -> Result<()> {
     if removed == 1 { Ok(()) } else { Err(damaged("remove a blob", format!("`{digest}` has no row"))) }
 }
 
+/// Removes a blob's row and every link to it, whoever names it: its content is not what it was.
+pub(crate) fn forget(connection: &Connection, digest: &Digest) -> Result<()> {
+    connection
+        .prepare_cached("DELETE FROM link WHERE digest = ?1")
+        .and_then(|mut statement| statement.execute([encode(digest)]))
+        .during("forget links")?;
+    remove(connection, digest)
+}
+
 fn write_link(connection: &Connection, repository: i64, digest: &Digest, lease: Moment) -> Result<()> {
     connection
         .prepare_cached(

@@ -1,6 +1,6 @@
 //! Rows of manifests, holdings and tags.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
 use pier_content::{Completeness, Error, Page, PutManifest, Result, Subject};
@@ -217,6 +217,8 @@ pub(crate) fn parse(digest: Digest, media_type: &str, bytes: Vec<u8>) -> Result<
 
 fn check_children(connection: &Connection, repository: i64, put: &PutManifest) -> Result<()> {
     let mut missing = Vec::new();
+    // A manifest may name tens of thousands, and this runs under the write lock.
+    let mut seen = HashSet::new();
     for (kind, child) in put.manifest.children() {
         let present = match kind {
             ChildKind::Manifest => holds(connection, repository, &child.digest)?,
@@ -233,7 +235,7 @@ fn check_children(connection: &Connection, repository: i64, put: &PutManifest) -
                 None => child.media_type.is_nondistributable(),
             },
         };
-        if !present && !missing.contains(&child.digest) {
+        if !present && seen.insert(child.digest) {
             missing.push(child.digest);
         }
     }

@@ -3,10 +3,11 @@
 use std::{
     path::{Path, PathBuf},
     sync::Mutex,
+    time::Duration,
 };
 
 use pier_content::Result;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::database::{self, During as _};
 use crate::store::lock;
@@ -59,6 +60,8 @@ struct Counter {
 impl Epoch {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let connection = database::open_reader(path)?;
+        // It is asked on the reactor, so it never waits.
+        connection.busy_timeout(Duration::ZERO).during("set busy timeout")?;
         Ok(Self(Mutex::new(Counter { connection, seen: 0, epoch: 0 })))
     }
 
@@ -68,11 +71,16 @@ impl Epoch {
         let version = counter
             .connection
             .prepare_cached("PRAGMA data_version")
-            .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)))
-            .during("read the data version")?;
-        if version != counter.seen {
-            counter.seen = version;
-            counter.epoch += 1;
+            .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)));
+        match version {
+            Ok(version) if version == counter.seen => {}
+            Ok(version) => {
+                counter.seen = version;
+                counter.epoch += 1;
+            }
+            // Another process recovers the log after a crash. Nothing that is remembered counts until it is done.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => counter.epoch += 1,
+            Err(error) => return Err(error).during("read the data version"),
         }
         Ok(counter.epoch)
     }

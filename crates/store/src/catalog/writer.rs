@@ -4,7 +4,11 @@
 //! everybody who came meanwhile, and the number of durable writes a second grows with the number of writers.
 //! A connection for each caller would instead have them take turns at the lock with one sync each.
 
-use std::{path::PathBuf, thread};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    thread,
+};
 
 use pier_content::{Error, Result};
 use rusqlite::Connection;
@@ -19,8 +23,8 @@ const QUEUE: usize = 1024;
 /// Commands in one transaction. Bounds how long the first waits for the last.
 const GROUP: usize = 256;
 
-/// Runs inside the transaction; what it gives runs after the commit and tells the caller.
-type Command = Box<dyn FnOnce(&Connection) -> Finish + Send>;
+/// Runs inside the transaction, or is told why there is none; what it gives runs after the commit and tells the caller.
+type Command = Box<dyn FnOnce(Result<&Connection, &Error>) -> Finish + Send>;
 type Finish = Box<dyn FnOnce(Result<(), &Error>) + Send>;
 
 /// Hands commands to the writer thread. Dropping it waits for the thread to finish what is queued.
@@ -53,7 +57,10 @@ impl Writer {
     ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         let command: Command = Box::new(move |connection| {
-            let outcome = in_savepoint(connection, command);
+            let outcome = match connection {
+                Ok(connection) => in_savepoint(connection, command),
+                Err(error) => Err(again(operation, error)),
+            };
             Box::new(move |committed| {
                 let outcome = match (outcome, committed) {
                     (Ok(value), Ok(())) => Ok(value),
@@ -94,23 +101,20 @@ fn run(connection: &Connection, mut queue: mpsc::Receiver<Command>) {
 }
 
 fn commit(connection: &Connection, group: Vec<Command>) {
+    let run = |sql| connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+    let mut outcome = run("BEGIN IMMEDIATE").during("begin").map(drop);
     let mut finishes = Vec::with_capacity(group.len());
-    let outcome = (|| {
-        connection
-            .prepare_cached("BEGIN IMMEDIATE")
-            .and_then(|mut begin| begin.execute([]))
-            .during("begin")?;
-        for command in group {
-            finishes.push(command(connection));
-            if connection.is_autocommit() {
-                // SQLite gave up on the whole transaction, which it does when the disk is full.
-                return Err(Error::StorageFull { operation: "write to", path: "catalog.sqlite".into() });
-            }
+    for command in group {
+        finishes.push(command(outcome.as_ref().map(|()| connection)));
+        if outcome.is_ok() && connection.is_autocommit() {
+            // SQLite, or a savepoint that could not be undone, gave up on the whole transaction: SQLite does so when
+            // the disk is full. Nobody in the group has been told yet that anything succeeded.
+            outcome = Err(Error::StorageFull { operation: "write to", path: "catalog.sqlite".into() });
         }
-        connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([])).during("commit")
-    })();
+    }
+    let outcome = outcome.and_then(|()| run("COMMIT").during("commit").map(drop));
     if outcome.is_err() && !connection.is_autocommit() {
-        // The commit failed and left the transaction open. Nobody has been told yet that it succeeded.
+        // The commit failed and left the transaction open.
         if let Err(error) = connection.execute_batch("ROLLBACK") {
             tracing::error!(%error, "the catalog cannot roll back");
         }
@@ -123,15 +127,22 @@ fn commit(connection: &Connection, group: Vec<Command>) {
 fn in_savepoint<T>(connection: &Connection, command: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
     let run = |sql| connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
     run("SAVEPOINT command").during("begin")?;
-    match command(connection) {
+    // A command that panics must not end all writing for ever; what it did is undone like that of one that fails.
+    let outcome = catch_unwind(AssertUnwindSafe(|| command(connection)))
+        .unwrap_or_else(|_| Err(database::damaged("run a command", "it panicked")));
+    match outcome {
         Ok(value) => {
             run("RELEASE command").during("finish")?;
             Ok(value)
         }
         Err(error) => {
             // When SQLite has given up on the whole transaction there is no savepoint to go back to.
-            if !connection.is_autocommit() {
-                run("ROLLBACK TO command").and_then(|_| run("RELEASE command")).during("roll back")?;
+            if !connection.is_autocommit()
+                && let Err(stuck) = run("ROLLBACK TO command").and_then(|_| run("RELEASE command"))
+            {
+                // Half a command must not be committed with the others: the whole group goes.
+                tracing::error!(error = %stuck, "the catalog cannot undo a command");
+                connection.execute_batch("ROLLBACK").during("roll back")?;
             }
             Err(error)
         }

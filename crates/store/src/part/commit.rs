@@ -1,11 +1,12 @@
 //! From a part to a blob: verified, durable, linked, leased, in an order that any crash leaves consistent.
 
-use std::{path::Path, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use pier_content::{Blob, Body, Commit, Error, Result};
 use pier_oci::Digest;
 
 use super::{
+    folder::{Data, Writable},
     hashing::Hashing,
     shared::{Phase, Rejected},
     table::PartKey,
@@ -14,17 +15,20 @@ use super::{
 use crate::{
     catalog::blob_rows,
     store::{Context, blocking},
-    sys::{self, Linked},
+    sys,
 };
 
 /// How often a commit starts over because the collector has just taken the file that it found in place.
 const ATTEMPTS: usize = 8;
 
+/// More than any commit takes from its announcement to its row, however short leases are.
+const COMMIT_TIME: Duration = Duration::from_hours(1);
+
 pub(super) async fn commit(inner: &Arc<Inner>, commit: Commit) -> Result<Blob> {
-    let size = begin(inner, &commit)?;
+    let begun = begin(inner, &commit)?;
     let committing = Committing(inner);
-    verify(inner, &commit.digest, size).await?;
-    let blob = publish(inner, &commit, size).await?;
+    let verified = verify(inner, &commit.digest, begun).await?;
+    let blob = publish(inner, &commit, &verified).await?;
     inner.shared().set_phase(Phase::Committed(blob.clone()));
     drop(committing);
     let done = Arc::clone(inner);
@@ -33,6 +37,22 @@ pub(super) async fn commit(inner: &Arc<Inner>, commit: Commit) -> Result<Blob> {
         tracing::warn!(%error, digest = %commit.digest, "cannot remove a part after its commit");
     }
     Ok(blob)
+}
+
+/// What a commit has found when it began.
+#[derive(Clone, Copy)]
+struct Begun {
+    size: u64,
+    /// The content that it is about. Work that comes late must not touch another.
+    epoch: u64,
+}
+
+/// A file whose bytes hash to what was asked for, and which takes no more.
+#[derive(Clone)]
+struct Verified {
+    data: Data,
+    size: u64,
+    epoch: u64,
 }
 
 /// Puts the part back to taking bytes unless the commit came to its end.
@@ -47,8 +67,8 @@ impl Drop for Committing<'_> {
     }
 }
 
-/// Checks that all is there, and closes the part to writes. Gives the size.
-fn begin(inner: &Inner, commit: &Commit) -> Result<u64> {
+/// Checks that all is there, and closes the part to writes.
+fn begin(inner: &Inner, commit: &Commit) -> Result<Begun> {
     let key = &inner.shared().key;
     let invalid = |reason: String| Error::Invalid { subject: key.subject(), reason };
     if let PartKey::Blob(digest) = key
@@ -66,14 +86,16 @@ fn begin(inner: &Inner, commit: &Commit) -> Result<u64> {
         return Err(invalid(format!("{there} of {whole} bytes are there from the beginning on")));
     }
     state.phase = Phase::Committing;
-    Ok(whole)
+    Ok(Begun { size: whole, epoch: state.epoch })
 }
 
 /// Takes the hash to the end and compares. What does not match is thrown away.
-async fn verify(inner: &Arc<Inner>, expected: &Digest, size: u64) -> Result<()> {
-    let worker = Arc::clone(inner);
-    let algorithm = expected.algorithm();
-    let actual = blocking(move || {
+async fn verify(inner: &Arc<Inner>, expected: &Digest, begun: Begun) -> Result<Verified> {
+    let Begun { size, epoch } = begun;
+    let (worker, expected) = (Arc::clone(inner), *expected);
+    blocking(move || {
+        let _alone = worker.alone();
+        worker.expect_epoch(epoch)?;
         let (data, hashing) = {
             let mut state = worker.shared().state();
             (state.data.clone(), state.hashing.take())
@@ -83,38 +105,39 @@ async fn verify(inner: &Arc<Inner>, expected: &Digest, size: u64) -> Result<()> 
             reason: "it is not open".to_owned(),
         })?;
         let mut hashing = hashing
-            .filter(|hashing| hashing.algorithm() == algorithm)
-            .unwrap_or_else(|| Hashing::new(algorithm));
+            .filter(|hashing| hashing.algorithm() == expected.algorithm())
+            .unwrap_or_else(|| Hashing::new(expected.algorithm()));
         let outcome = hashing.catch_up(&data.file, &data.path, size, u64::MAX);
         // Kept, so that a commit that fails further on does not hash again.
         worker.shared().state().hashing = Some(hashing.clone());
-        outcome.map(|()| hashing.finish())
+        outcome?;
+        let actual = hashing.finish();
+        if actual != expected {
+            worker.empty(Rejected::Digest { expected, actual })?;
+            return Err(Error::Integrity { expected, actual, origin: None });
+        }
+        Ok(Verified { data, size, epoch })
     })
-    .await?;
-    if actual == *expected {
-        return Ok(());
-    }
-    let expected = *expected;
-    let worker = Arc::clone(inner);
-    blocking(move || worker.reset(Rejected::Digest { expected, actual })).await?;
-    Err(Error::Integrity { expected, actual, origin: None })
+    .await
 }
 
 /// Makes the file durable under its digest, and then the row.
-async fn publish(inner: &Arc<Inner>, commit: &Commit, size: u64) -> Result<Blob> {
+async fn publish(inner: &Arc<Inner>, commit: &Commit, verified: &Verified) -> Result<Blob> {
     let context = &inner.context;
     let path = context.dir.blob(&commit.digest);
-    for _ in 0..ATTEMPTS {
-        // A blob that is there already, by whomever, is durable: its row says so. These bytes are not needed.
-        if context.catalog.blob_size(&commit.digest).await?.is_none() {
+    for attempt in 0..ATTEMPTS {
+        // A blob that is there already, by whomever, is durable: its row says so, and these bytes are not needed. Only
+        // when its file turns out to be gone in spite of the row, this one takes the place.
+        let known = attempt == 0 && context.catalog.blob_size(&commit.digest).await?.is_some();
+        if !known {
             let (synced, queued) =
-                futures_util::future::join(sync(inner, size), announce(context, &commit.digest)).await;
+                futures_util::future::join(sync(inner, verified), announce(context, &commit.digest)).await;
             synced?;
             queued?;
-            link(inner, &path, commit.digest).await?;
+            link(inner, verified, path.clone(), commit.digest).await?;
         }
-        if write_row(context, commit, size, path.clone()).await? {
-            return open(context, commit.digest, size).await;
+        if write_row(context, commit, verified.size, path.clone()).await? {
+            return open(context, commit.digest, verified.size).await;
         }
     }
     Err(Error::Unavailable {
@@ -126,19 +149,22 @@ async fn publish(inner: &Arc<Inner>, commit: &Commit, size: u64) -> Result<Blob>
 }
 
 /// Makes the bytes durable. A device may report a failure to write only once, and then call the same bytes clean:
-/// so after a failure they are not to be trusted any more.
-async fn sync(inner: &Arc<Inner>, size: u64) -> Result<()> {
-    let flushed = inner.flushed().await;
-    let worker = Arc::clone(inner);
+/// so after a failure they are thrown away.
+async fn sync(inner: &Arc<Inner>, verified: &Verified) -> Result<()> {
+    inner.flushed().await;
+    let (worker, Verified { data, size, epoch }) = (Arc::clone(inner), verified.clone());
     blocking(move || {
-        let Some(data) = worker.shared().state().data.clone() else { return Ok(()) };
-        let synced = flushed
-            .and_then(|()| {
-                if worker.reserved_beyond(size) { sys::trim(&data.file, &data.path, size) } else { Ok(()) }
-            })
-            .and_then(|()| sys::sync_data(&data.file, &data.path));
+        let synced = {
+            let _together = worker.together();
+            worker.expect_epoch(epoch)?;
+            let sealed = worker.shared().state().writable == Writable::Sealed;
+            let trimmed = if sealed { Ok(()) } else { sys::trim(&data.file, &data.path, size) };
+            trimmed.and_then(|()| sys::sync_data(&data.file, &data.path))
+        };
         if synced.is_err() {
-            worker.reset(Rejected::Reset)?;
+            let _alone = worker.alone();
+            worker.expect_epoch(epoch)?;
+            worker.empty(Rejected::Reset)?;
         }
         synced
     })
@@ -148,23 +174,23 @@ async fn sync(inner: &Arc<Inner>, size: u64) -> Result<()> {
 /// Has the collector look for the file later, before there is one: whatever a crash leaves is found without a walk.
 async fn announce(context: &Arc<Context>, digest: &Digest) -> Result<()> {
     let digest = *digest;
-    let due = context.clock.now().after(context.options.lease);
+    let due = context.clock.now().after(context.options.lease.max(COMMIT_TIME));
     context
         .catalog
         .write("announce a blob", move |connection| blob_rows::queue_review(connection, &digest, due))
         .await
 }
 
-async fn link(inner: &Arc<Inner>, path: &Path, digest: Digest) -> Result<()> {
-    let worker = Arc::clone(inner);
-    let path = path.to_owned();
+/// Gives the verified file its place, whatever is there, and makes that durable.
+async fn link(inner: &Arc<Inner>, verified: &Verified, path: PathBuf, digest: Digest) -> Result<()> {
+    let (worker, Verified { data, epoch, .. }) = (Arc::clone(inner), verified.clone());
     blocking(move || {
-        let Some(data) = worker.shared().state().data.clone() else { return Ok(()) };
+        let _together = worker.together();
+        worker.expect_epoch(epoch)?;
+        // From here on it is in two places: not another byte may be written to it.
+        worker.shared().state().writable = Writable::Sealed;
+        sys::link_over(&data.path, &worker.folder.sealed(), &path)?;
         sys::make_read_only(&data.file, &data.path)?;
-        match sys::link(&data.path, &path)? {
-            // Another process may have linked it and not have synced the folder yet: the sync below serves both.
-            Linked::New | Linked::AlreadyThere => {}
-        }
         sys::sync_folder(&worker.context.dir.blobs(digest.algorithm()))
     })
     .await
@@ -172,12 +198,7 @@ async fn link(inner: &Arc<Inner>, path: &Path, digest: Digest) -> Result<()> {
 
 /// Writes row, link and lease in one transaction. `false` when the collector has taken the file meanwhile, which it
 /// does only under the same lock.
-async fn write_row(
-    context: &Arc<Context>,
-    commit: &Commit,
-    size: u64,
-    path: std::path::PathBuf,
-) -> Result<bool> {
+async fn write_row(context: &Arc<Context>, commit: &Commit, size: u64, path: PathBuf) -> Result<bool> {
     let Commit { digest, link } = commit.clone();
     let now = context.clock.now();
     let lease = now.after(context.options.lease);
@@ -200,11 +221,4 @@ async fn open(context: &Arc<Context>, digest: Digest, size: u64) -> Result<Blob>
         Ok(Blob { digest, size, body: Body::File(Arc::new(file)) })
     })
     .await
-}
-
-impl Inner {
-    /// Whether space was reserved that the content does not need.
-    fn reserved_beyond(&self, size: u64) -> bool {
-        self.shared().state().reserved > size
-    }
 }

@@ -2,19 +2,22 @@
 
 use std::{
     fs::{self, File},
-    io::ErrorKind,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
 };
 
-use pier_content::{Error, RangeSet, Result};
+use pier_content::{RangeSet, Result};
 
 use super::presence;
 use crate::sys::{self, At as _, Entry};
 
 const DATA: &str = "data-";
 const PRESENT: &str = "present";
+
+/// A second name for the data file, made to be renamed into `blobs/`.
+const SEALED: &str = "sealed";
 
 /// A part's folder, locked by this process.
 #[derive(Debug)]
@@ -38,6 +41,16 @@ pub(crate) struct Contents {
     pub(crate) present: RangeSet,
     /// Whether `present` is a file already, which then has to be kept up.
     pub(crate) listed: Listed,
+    pub(crate) writable: Writable,
+}
+
+/// Whether a data file may still be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writable {
+    Yes,
+    /// It is complete and may be a blob already: a commit linked it, and did not come to its end. A byte written
+    /// now would be written into `blobs/`; that the file is read-only stops nobody who is root.
+    Sealed,
 }
 
 /// How a part's presence is recorded.
@@ -86,27 +99,36 @@ impl Folder {
                 data: self.create_data()?,
                 present: RangeSet::default(),
                 listed: Listed::ByLength,
+                writable: Writable::Yes,
             });
         };
-        let file = match sys::open_read_write(&path) {
-            Ok(file) => file,
-            // It is read-only since a commit that did not finish: complete, and perhaps linked. Reading is enough.
-            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
-                File::open(&path).at("open", &path)?
-            }
-            Err(error) => return Err(error),
+        let metadata = fs::symlink_metadata(&path).at("stat", &path)?;
+        let length = metadata.len();
+        let whole = || {
+            let mut ranges = RangeSet::default();
+            ranges.insert(0..length);
+            ranges
         };
-        let length = file.metadata().at("stat", &path)?.len();
-        let listed = presence::read(&self.path.join(PRESENT), length)?;
-        let (present, listed) = match listed {
+        if metadata.nlink() > 1 {
+            let file = File::open(&path).at("open", &path)?;
+            let data = Data { file: Arc::new(file), path };
+            return Ok(Contents {
+                data,
+                present: whole(),
+                listed: Listed::ByLength,
+                writable: Writable::Sealed,
+            });
+        }
+        if metadata.permissions().readonly() {
+            // The blob that it was has been collected, and nobody else has the file any more.
+            sys::make_writable(&path)?;
+        }
+        let file = sys::open_read_write(&path)?;
+        let (present, listed) = match presence::read(&self.path.join(PRESENT), length)? {
             Some(ranges) => (ranges, Listed::InFile),
-            None => {
-                let mut ranges = RangeSet::default();
-                ranges.insert(0..length);
-                (ranges, Listed::ByLength)
-            }
+            None => (whole(), Listed::ByLength),
         };
-        Ok(Contents { data: Data { file: Arc::new(file), path }, present, listed })
+        Ok(Contents { data: Data { file: Arc::new(file), path }, present, listed, writable: Writable::Yes })
     }
 
     /// Starts over with an empty data file. The old one is unlinked and never truncated: a commit that did not
@@ -121,9 +143,14 @@ impl Folder {
         Ok(data)
     }
 
-    /// Records that bytes came out of order: from now on `present` says what is there.
+    /// The list of what is there, for parts whose bytes came out of order.
     pub(crate) fn presence(&self) -> PathBuf {
         self.path.join(PRESENT)
+    }
+
+    /// The name under which a data file waits to be renamed into `blobs/`.
+    pub(crate) fn sealed(&self) -> PathBuf {
+        self.path.join(SEALED)
     }
 
     /// Removes everything. The lock is still held, on a folder that nobody can find any more.
@@ -132,6 +159,7 @@ impl Folder {
             sys::remove(&path, Entry::File)?;
         }
         sys::remove(&self.path.join(PRESENT), Entry::File)?;
+        sys::remove(&self.sealed(), Entry::File)?;
         sys::remove(&self.path, Entry::Folder)
     }
 
@@ -168,8 +196,11 @@ pub(crate) fn settle(parent: &Path, before: SystemTime) -> Result<usize> {
             // Somebody may have worked on it between the look and the lock.
             && last_touched(&path).is_some_and(|touched| touched <= before)
         {
-            folder.remove()?;
-            removed += 1;
+            // One folder that holds something unexpected must not keep all others from expiring.
+            match folder.remove() {
+                Ok(()) => removed += 1,
+                Err(error) => tracing::warn!(%error, "cannot remove an expired part"),
+            }
         }
     }
     Ok(removed)

@@ -22,7 +22,9 @@ use crate::store::{Context, blocking};
 const LOCK_TRY: Duration = Duration::from_millis(50);
 
 /// How long a request waits for another one on the same upload session, which is one client's business.
-const SESSION_WAIT: Duration = Duration::from_secs(5);
+///
+/// Long enough for the flush of a request that has just ended.
+const SESSION_WAIT: Duration = Duration::from_secs(30);
 
 /// The ways into a part.
 #[derive(Debug)]
@@ -75,7 +77,10 @@ impl Join<'_> {
             PartKey::Upload(session) => self.context.dir.upload(session),
         };
         let mut registration = registration;
-        let mut patience = Patience::new(self.context.options.writer_wait);
+        let mut patience = match &key {
+            PartKey::Blob(_) => Patience::while_it_gets_on(self.context.options.writer_wait),
+            PartKey::Upload(_) => Patience::fixed(SESSION_WAIT),
+        };
         loop {
             let context = Arc::clone(self.context);
             let folder = path.clone();
@@ -112,23 +117,41 @@ enum Attempt {
     Held(Registration, Option<SystemTime>),
 }
 
-/// Waits as long as the other process gets on.
+/// How long to wait for another process.
 struct Patience {
     bound: Duration,
+    renewed: Renewed,
     since: Instant,
     last_progress: Instant,
     touched: Option<SystemTime>,
 }
 
+/// Whether the bound begins anew.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Renewed {
+    ByProgress,
+    Never,
+}
+
 impl Patience {
-    fn new(bound: Duration) -> Self {
+    /// Until it has made no progress for `bound`.
+    fn while_it_gets_on(bound: Duration) -> Self {
+        Self::new(bound, Renewed::ByProgress)
+    }
+
+    /// `bound`, whatever it does.
+    fn fixed(bound: Duration) -> Self {
+        Self::new(bound, Renewed::Never)
+    }
+
+    fn new(bound: Duration, renewed: Renewed) -> Self {
         let now = Instant::now();
-        Self { bound, since: now, last_progress: now, touched: None }
+        Self { bound, renewed, since: now, last_progress: now, touched: None }
     }
 
     /// Whether to go on waiting, given when the part's files were last written.
     fn goes_on(&mut self, touched: Option<SystemTime>) -> bool {
-        if touched != self.touched {
+        if self.renewed == Renewed::ByProgress && touched != self.touched {
             self.touched = touched;
             self.last_progress = Instant::now();
         }

@@ -7,7 +7,7 @@ use pier_oci::Algorithm;
 use tokio::sync::watch;
 
 use super::{
-    folder::{Contents, Data, Listed},
+    folder::{Contents, Data, Listed, Writable},
     hashing::Hashing,
     table::PartKey,
 };
@@ -35,6 +35,7 @@ pub(super) struct State {
     /// Being written just now. Not present yet, and nobody else may write there.
     pub(super) claimed: RangeSet,
     pub(super) listed: Listed,
+    pub(super) writable: Writable,
     /// `None` while a thread advances it.
     pub(super) hashing: Option<Hashing>,
     /// How often the content was thrown away. A reader of an older epoch has read what was wrong.
@@ -45,6 +46,9 @@ pub(super) struct State {
     pub(super) unflushed: u64,
     /// Space is reserved up to here.
     pub(super) reserved: u64,
+    /// Whether the hash may outlive this writer. Not once something is present that the list does not say: another
+    /// process would write there, and the hash would be of bytes that are gone.
+    pub(super) hash_outlives: bool,
 }
 
 /// What a part is doing.
@@ -88,11 +92,13 @@ impl Shared {
             present: RangeSet::default(),
             claimed: RangeSet::default(),
             listed: Listed::ByLength,
+            writable: Writable::Yes,
             hashing: Some(Hashing::new(algorithm)),
             epoch: 0,
             rejected: None,
             unflushed: 0,
             reserved: 0,
+            hash_outlives: true,
         };
         Self { key, state: Mutex::new(state), changed: watch::Sender::new(()) }
     }
@@ -116,6 +122,7 @@ impl Shared {
         state.data = Some(contents.data);
         state.present = contents.present;
         state.listed = contents.listed;
+        state.writable = contents.writable;
         // A parked hash that has come further than what is there would be of something else.
         if let Some(hashing) = parked.filter(|hashing| hashing.position() <= state.present.prefix_end()) {
             state.hashing = Some(hashing);
@@ -132,11 +139,13 @@ impl Shared {
         state.present = RangeSet::default();
         state.claimed = RangeSet::default();
         state.listed = Listed::ByLength;
+        state.writable = Writable::Yes;
         state.hashing = Some(Hashing::new(algorithm));
         state.epoch += 1;
         state.rejected = Some(why);
         state.unflushed = 0;
         state.reserved = 0;
+        state.hash_outlives = true;
         drop(state);
         self.notify();
     }

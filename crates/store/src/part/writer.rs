@@ -1,6 +1,9 @@
 //! The one writer of a part.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     commit,
-    folder::{Data, Folder, Listed},
+    folder::{Data, Folder, Listed, Writable},
     presence,
     shared::{Phase, Rejected, Shared, State},
     table::Registration,
@@ -36,14 +39,21 @@ const CATCH_UP_BYTES: u64 = 8 << 20;
 pub(crate) struct Writer(pub(super) Arc<Inner>);
 
 /// Kept alive by work on blocking threads too: the part is free only when that is over.
+///
+/// That work goes on when the call that began it is dropped. So each piece of it knows the epoch that it belongs to,
+/// and holds the gate: writes share it, and what replaces the content has it alone.
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) context: Arc<Context>,
     /// The lock goes before the registration, so that who takes over finds it free.
     pub(super) folder: Folder,
     pub(super) registration: Registration,
-    /// The sync that is under way while bytes go on arriving.
-    flushing: std::sync::Mutex<Option<JoinHandle<Result<()>>>>,
+    /// Taken on blocking threads only.
+    gate: RwLock<()>,
+    /// Held while the list of what is present is written.
+    listing: Mutex<()>,
+    /// The sync that is under way while bytes go on arriving. It deals with its failure itself.
+    flushing: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Writer {
@@ -56,10 +66,18 @@ impl Writer {
             contents.data = folder.reset()?;
             contents.present = RangeSet::default();
             contents.listed = Listed::ByLength;
+            contents.writable = Writable::Yes;
         }
         let parked = registration.table().unpark(&contents.data.path);
         registration.shared.opened(contents, parked);
-        Ok(Self(Arc::new(Inner { context, folder, registration, flushing: std::sync::Mutex::default() })))
+        Ok(Self(Arc::new(Inner {
+            context,
+            folder,
+            registration,
+            gate: RwLock::default(),
+            listing: Mutex::default(),
+            flushing: Mutex::default(),
+        })))
     }
 }
 
@@ -89,12 +107,19 @@ impl Filling for Writer {
 
     async fn reset(&self) -> Result<()> {
         let inner = Arc::clone(&self.0);
-        blocking(move || inner.reset(Rejected::Reset)).await
+        blocking(move || {
+            let _alone = inner.alone();
+            inner.expect_filling()?;
+            inner.empty(Rejected::Reset)
+        })
+        .await
     }
 
     async fn abort(&self) -> Result<()> {
         let inner = Arc::clone(&self.0);
         blocking(move || {
+            let _alone = inner.alone();
+            inner.expect_filling()?;
             inner.shared().set_phase(Phase::Aborted);
             inner.folder.remove()
         })
@@ -105,6 +130,7 @@ impl Filling for Writer {
 /// A write that has its place.
 struct Job {
     data: Data,
+    epoch: u64,
     /// Where, and what goes there.
     pieces: Vec<(u64, Vec<Bytes>)>,
     /// Whether the list has to be there before the bytes are.
@@ -135,7 +161,7 @@ impl Inner {
             expected: u64::MAX - length,
         })?;
         let mut state = self.shared().state();
-        if !matches!(state.phase, Phase::Filling) {
+        if !matches!(state.phase, Phase::Filling) || state.writable == Writable::Sealed {
             return Err(Error::Invalid { subject: subject(), reason: "it takes no more bytes".to_owned() });
         }
         if let Some(size) = state.size.filter(|&size| end > size) {
@@ -159,11 +185,14 @@ impl Inner {
         }
         let reserve = reservation(&mut state, end);
         let pieces = free.into_iter().map(|range| (range.start, cut(data, offset, &range))).collect();
-        Ok(Some(Job { data: file, pieces, listing, reserve }))
+        Ok(Some(Job { data: file, epoch: state.epoch, pieces, listing, reserve }))
     }
 
     /// Writes, records, hashes. Runs on a blocking thread, and to its end even when nobody waits any more.
     fn write(self: &Arc<Self>, job: &Job) -> Result<()> {
+        let _together = self.together();
+        self.expect_epoch(job.epoch)?;
+        self.expect_filling()?;
         let mut unwritten: Vec<Range<u64>> =
             job.pieces.iter().map(|(start, bytes)| *start..start + total(bytes)).collect();
         let outcome = self.write_pieces(job, &mut unwritten);
@@ -190,29 +219,43 @@ impl Inner {
         for (start, bytes) in &job.pieces {
             sys::write_all_at(&job.data.file, &job.data.path, bytes, *start)?;
             let range = *start..start + total(bytes);
-            let listed = self.shared().state().listed;
-            if listed == Listed::InFile {
-                presence::append(&self.folder.presence(), std::slice::from_ref(&range))?;
-            }
-            let mut state = self.shared().state();
             unwritten.retain(|left| *left != range);
-            state.claimed.remove(range.clone());
-            state.unflushed += range.end - range.start;
-            state.present.insert(range);
+            let listed = {
+                let mut state = self.shared().state();
+                state.claimed.remove(range.clone());
+                state.unflushed += range.end - range.start;
+                state.present.insert(range.clone());
+                state.listed
+            };
+            if listed == Listed::InFile {
+                self.list(std::slice::from_ref(&range))?;
+            }
         }
         Ok(())
     }
 
     /// From here on the list says what is present, and no longer the length.
     fn start_listing(&self) -> Result<()> {
+        let _alone = lock(&self.listing);
         let present: Vec<Range<u64>> = self.shared().state().present.iter().collect();
         presence::append(&self.folder.presence(), &present)?;
-        let mut state = self.shared().state();
-        state.listed = Listed::InFile;
-        // A write that was under way meanwhile has looked at `listed` before or looks at it after this.
-        let since: Vec<Range<u64>> = state.present.iter().filter(|range| !present.contains(range)).collect();
-        drop(state);
+        let since: Vec<Range<u64>> = {
+            let mut state = self.shared().state();
+            // A write that was under way meanwhile is in here, or lists itself since it sees this.
+            state.listed = Listed::InFile;
+            state.present.iter().filter(|range| !present.contains(range)).collect()
+        };
         if since.is_empty() { Ok(()) } else { presence::append(&self.folder.presence(), &since) }
+    }
+
+    /// Adds to the list what has become present.
+    fn list(&self, ranges: &[Range<u64>]) -> Result<()> {
+        let _alone = lock(&self.listing);
+        let outcome = presence::append(&self.folder.presence(), ranges);
+        if outcome.is_err() {
+            self.shared().state().hash_outlives = false;
+        }
+        outcome
     }
 
     /// Hashes the new bytes from memory if they come next, and then a little of what was there before.
@@ -228,38 +271,76 @@ impl Inner {
     }
 
     /// Starts a sync beside what goes on, unless one is running.
-    fn flush_if_due(&self, data: &Data) {
+    fn flush_if_due(self: &Arc<Self>, data: &Data) {
         let mut flushing = lock(&self.flushing);
-        let idle = flushing.as_ref().is_none_or(JoinHandle::is_finished);
-        {
+        let epoch = {
             let mut state = self.shared().state();
+            let idle = flushing.as_ref().is_none_or(JoinHandle::is_finished);
             if !idle || state.unflushed < FLUSH_BYTES {
                 return;
             }
             state.unflushed = 0;
-        }
-        // The outcome of the one before is carried on: a device reports a failed write only once.
-        let before = flushing.take();
-        let data = data.clone();
-        *flushing = Some(tokio::runtime::Handle::current().spawn(async move {
-            if let Some(before) = before {
-                joined(before).await?;
-            }
-            blocking(move || sys::sync_data(&data.file, &data.path)).await
-        }));
+            state.epoch
+        };
+        let (inner, data) = (Arc::clone(self), data.clone());
+        *flushing = Some(tokio::task::spawn_blocking(move || inner.flush(&data, epoch)));
     }
 
-    /// Waits for the sync that is under way, and gives the first failure of all.
-    pub(super) async fn flushed(&self) -> Result<()> {
+    /// Sends dirty bytes to the disk. It keeps the part held until it is over, and throws the bytes away if they
+    /// could not be written: the device reports that once, and the next sync would call the same bytes durable.
+    fn flush(&self, data: &Data, epoch: u64) {
+        let Err(error) = sys::sync_data(&data.file, &data.path) else { return };
+        tracing::warn!(%error, subject = %self.shared().key.subject(), "written bytes are lost, the transfer starts over");
+        let _alone = self.alone();
+        if self.expect_epoch(epoch).is_ok()
+            && let Err(error) = self.empty(Rejected::Reset)
+        {
+            tracing::error!(%error, "cannot start a transfer over");
+        }
+    }
+
+    /// Waits for the sync that is under way.
+    pub(super) async fn flushed(&self) {
         let task = lock(&self.flushing).take();
-        match task {
-            Some(task) => joined(task).await,
-            None => Ok(()),
+        if let Some(task) = task {
+            // A panic in it has been reported, and the commit syncs again.
+            drop(task.await);
         }
     }
 
-    /// Throws the bytes away and keeps the part.
-    pub(super) fn reset(&self, why: Rejected) -> Result<()> {
+    /// Beside other writes.
+    pub(super) fn together(&self) -> RwLockReadGuard<'_, ()> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// With no other work on the part going on.
+    pub(super) fn alone(&self) -> RwLockWriteGuard<'_, ()> {
+        self.gate.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses work whose content was thrown away meanwhile.
+    pub(super) fn expect_epoch(&self, epoch: u64) -> Result<()> {
+        if self.shared().state().epoch == epoch {
+            return Ok(());
+        }
+        Err(Error::Invalid {
+            subject: self.shared().key.subject(),
+            reason: "its content was thrown away meanwhile".to_owned(),
+        })
+    }
+
+    fn expect_filling(&self) -> Result<()> {
+        let reason = match self.shared().state().phase {
+            Phase::Filling => return Ok(()),
+            Phase::Committing => "its commit is under way",
+            Phase::Committed(_) => "it is committed",
+            Phase::Aborted | Phase::Abandoned => "it was thrown away",
+        };
+        Err(Error::Invalid { subject: self.shared().key.subject(), reason: reason.to_owned() })
+    }
+
+    /// Throws the bytes away and keeps the part. The caller holds the gate alone.
+    pub(super) fn empty(&self, why: Rejected) -> Result<()> {
         let data = self.folder.reset()?;
         self.shared().emptied(data, why);
         Ok(())
@@ -273,16 +354,13 @@ impl Drop for Inner {
             return;
         }
         let path = state.data.as_ref().map(|data| data.path.clone());
-        let hashing = state.hashing.take().filter(|hashing| hashing.position() > 0);
+        let outlives = state.hash_outlives;
+        let hashing = state.hashing.take().filter(|hashing| outlives && hashing.position() > 0);
         drop(state);
         if let (Some(path), Some(hashing)) = (path, hashing) {
             self.registration.table().park(path, hashing);
         }
     }
-}
-
-async fn joined(task: JoinHandle<Result<()>>) -> Result<()> {
-    task.await.map_err(|error| Error::io("sync", "part", std::io::Error::other(error)))?
 }
 
 /// Moves the reservation on when the write comes near its end.
