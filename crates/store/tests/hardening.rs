@@ -1,5 +1,7 @@
 //! Faults that a review found by thinking, each kept away by a test: what must never happen again is the test's name.
 
+#![expect(clippy::expect_used, reason = "what a test sets up has to work")]
+
 use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
