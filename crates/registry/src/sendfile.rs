@@ -32,11 +32,11 @@ use crate::sys;
 
 /// The longest piece of a file that goes through hyper at once. hyper flushes when more than about 400 KiB wait, so
 /// this is also how much one response sends before other tasks get their turn.
-pub(crate) const PIECE_BYTES: u64 = 4 << 20;
+pub(crate) const PIECE_BYTES: u64 = 2 << 20;
 
 /// The memory that holes point into. Zeroed memory of this size comes straight from the kernel and, as nothing touches
 /// it, takes none.
-static HOLE: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(vec![0; 4 << 20]));
+static HOLE: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(vec![0; 2 << 20]));
 
 /// A TCP connection to give to hyper's HTTP/1 server, or to its automatic one, in place of `TokioIo`.
 pub struct FileSocket {

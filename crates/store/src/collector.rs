@@ -9,7 +9,7 @@
 //!    queue's entry. A commit that found the file in place meanwhile has written a row, or finds it gone under
 //!    the same lock and links its own.
 //! 3. The folder is synced: the file is durably gone.
-//! 4. *Forget*, one transaction: the entry leaves the queue, if it was due. Then the trash is unlinked, which may take long.
+//! 4. *Forget*, one transaction: the entry leaves the queue, unless a commit of the digest is announced. Then the trash is unlinked, which may take long.
 //!
 //! Rows go before files: were it the other way round, a crash between the rename and the end of the
 //! transaction would leave a row without a file.
@@ -100,8 +100,9 @@ impl Store {
 /// A digest whose file may go, with the queue's entry as it was seen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Condemned {
-    pub(crate) digest: Digest,
-    pub(crate) due: i64,
+    digest: Digest,
+    /// Until when a commit may be about to give it a file.
+    announced_until: i64,
 }
 
 /// The outcome of one round of the first step.
@@ -168,7 +169,8 @@ impl Context {
                 let mut buried = Vec::new();
                 for grave in graves {
                     // Whoever wants the digest again has written a row, or has changed the entry before linking.
-                    let untouched = entry(connection, &grave.digest)?.is_some_and(|now| now.due == grave.due);
+                    let untouched = entry(connection, &grave.digest)?
+                        .is_some_and(|now| now.announced_until == grave.announced_until);
                     if untouched && blob_rows::size(connection, &grave.digest)?.is_none() {
                         let trashed = context.move_to_trash(&grave.digest)?;
                         buried.push((grave, trashed));
@@ -195,16 +197,12 @@ impl Context {
         .await?;
         self.catalog
             .write("forget what is gone", move |connection| {
-                let mut statement = connection
-                    .prepare_cached("DELETE FROM review WHERE digest = ?1 AND due_at = ?2")
-                    .during("forget a review")?;
                 for (grave, _) in buried {
-                    // An entry of later is the announcement of a commit that may be under way: it has to stay until
-                    // that commit is surely over, or else a crash of it would leave a file that nobody knows.
-                    if grave.due > now.0 {
-                        continue;
+                    let untouched = entry(connection, &grave.digest)?
+                        .is_some_and(|now| now.announced_until == grave.announced_until);
+                    if untouched && blob_rows::size(connection, &grave.digest)?.is_none() {
+                        settle_entry(connection, &grave, None, now)?;
                     }
-                    statement.execute(params![encode(&grave.digest), grave.due]).during("forget a review")?;
                 }
                 Ok(())
             })
@@ -271,12 +269,16 @@ fn review(
         })
         .during("look up a blob")?;
     match row {
+        // A commit may be about to write the row.
+        None if leases == Leases::Respect && entry.announced_until > now.0 => {
+            settle_entry(connection, &entry, None, now)?;
+        }
         // A file that never got its row, or whose removal was cut short.
         None => round.condemned.push(entry),
-        Some(_) if kept => settle_entry(connection, &key, again)?,
-        Some((_, true)) => settle_entry(connection, &key, None)?,
+        Some(_) if kept => settle_entry(connection, &entry, again, now)?,
+        Some((_, true)) => settle_entry(connection, &entry, None, now)?,
         Some((leased_until, false)) if leases == Leases::Respect && leased_until > now.0 => {
-            settle_entry(connection, &key, Some(leased_until))?;
+            settle_entry(connection, &entry, Some(leased_until), now)?;
         }
         Some(_) => {
             blob_rows::remove(connection, &digest)?;
@@ -286,9 +288,12 @@ fn review(
     Ok(())
 }
 
-/// Looks again at a time, or never unless something happens.
-fn settle_entry(connection: &Connection, key: &[u8], again: Option<i64>) -> Result<()> {
-    match again {
+/// Looks again at a time, or never unless something happens. While a commit is announced the entry stays: a crash of
+/// that commit would leave a file that nobody knows.
+fn settle_entry(connection: &Connection, entry: &Condemned, again: Option<i64>, now: Moment) -> Result<()> {
+    let announced = (entry.announced_until > now.0).then_some(entry.announced_until);
+    let key = encode(&entry.digest);
+    match again.or(announced) {
         Some(due) => connection
             .prepare_cached("UPDATE review SET due_at = ?2 WHERE digest = ?1")
             .and_then(|mut statement| statement.execute(params![key, due])),
@@ -303,13 +308,13 @@ fn settle_entry(connection: &Connection, key: &[u8], again: Option<i64>) -> Resu
 fn due_entries(connection: &Connection, due: i64, after: Option<&Digest>) -> Result<Vec<Condemned>> {
     let mut statement = connection
         .prepare_cached(
-            "SELECT digest, due_at FROM review WHERE due_at <= ?1 AND digest > ?2 ORDER BY digest LIMIT ?3",
+            "SELECT digest, announced_until FROM review WHERE due_at <= ?1 AND digest > ?2 ORDER BY digest LIMIT ?3",
         )
         .during("read the review queue")?;
     let after = after.map(encode).unwrap_or_default();
     let rows = statement
         .query_map(params![due, after, i64::try_from(ROUND).unwrap_or(i64::MAX)], |row| {
-            Ok(Condemned { digest: columns::digest(row, 0)?, due: row.get(1)? })
+            Ok(Condemned { digest: columns::digest(row, 0)?, announced_until: row.get(1)? })
         })
         .during("read the review queue")?;
     rows.collect::<rusqlite::Result<_>>().during("read the review queue")
@@ -318,10 +323,15 @@ fn due_entries(connection: &Connection, due: i64, after: Option<&Digest>) -> Res
 pub(crate) fn entry(connection: &Connection, digest: &Digest) -> Result<Option<Condemned>> {
     use rusqlite::OptionalExtension as _;
     connection
-        .prepare_cached("SELECT due_at FROM review WHERE digest = ?1")
-        .and_then(|mut statement| statement.query_row([encode(digest)], |row| row.get(0)).optional())
+        .prepare_cached("SELECT announced_until FROM review WHERE digest = ?1")
+        .and_then(|mut statement| {
+            statement
+                .query_row([encode(digest)], |row| {
+                    Ok(Condemned { digest: *digest, announced_until: row.get(0)? })
+                })
+                .optional()
+        })
         .during("look into the review queue")
-        .map(|due| due.map(|due| Condemned { digest: *digest, due }))
 }
 
 fn links(connection: &Connection, digest: &Digest) -> Result<Vec<(i64, i64)>> {

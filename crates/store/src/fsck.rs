@@ -216,7 +216,9 @@ impl Context {
             Ok(_) if depth == Depth::Sizes => Checked { finding: None, hashed_bytes: 0, seen },
             Ok(_) => match hash(file, digest) {
                 Ok(actual) if actual == digest => Checked { finding: None, hashed_bytes: size, seen },
-                Ok(actual) => corrupt(format!("its bytes hash to {actual}")),
+                Ok(actual) => {
+                    Checked { hashed_bytes: size, ..corrupt(format!("its bytes hash to {actual}")) }
+                }
                 Err(error) => corrupt(format!("it cannot be read: {error}")),
             },
             Err(error) => corrupt(format!("it cannot be read: {error}")),

@@ -123,7 +123,9 @@ async fn a_file_that_is_too_short_cuts_the_connection() {
     for server in [Server::Copies, Server::Sends] {
         let size = SIZE + 100_000;
         let received = received(server, blob(&content, size), 0..size as u64, 1).await;
-        let head = received.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+        // When the first piece is short already, not even the head is sent.
+        let head =
+            received.windows(4).position(|window| window == b"\r\n\r\n").map_or(received.len(), |at| at + 4);
         let body = &received[head..];
         assert!(body.len() <= SIZE && *body == content[..body.len()], "{server:?}");
     }

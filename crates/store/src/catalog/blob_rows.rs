@@ -135,16 +135,28 @@ pub(crate) fn page(
     rows.collect::<rusqlite::Result<_>>().during("list blobs")
 }
 
-/// Has the collector look at a digest at `due`, or later when it was to do so later.
+/// Has the collector look at a digest at `due`, or sooner when it was to do so sooner.
 pub(crate) fn queue_review(connection: &Connection, digest: &Digest, due: Moment) -> Result<()> {
-    // Always a new time, so that a collector that has seen the old one knows that something happened since.
     connection
         .prepare_cached(
             "INSERT INTO review (digest, due_at) VALUES (?1, ?2)
-             ON CONFLICT (digest) DO UPDATE SET due_at = max(due_at + 1, excluded.due_at)",
+             ON CONFLICT (digest) DO UPDATE SET due_at = min(due_at, excluded.due_at)",
         )
         .and_then(|mut statement| statement.execute(params![encode(digest), due.0]))
         .during("queue a review")
+        .map(drop)
+}
+
+/// Says that a commit is about to give a digest a file, and will be over by `until`.
+pub(crate) fn announce(connection: &Connection, digest: &Digest, until: Moment) -> Result<()> {
+    // Always a new time, so that a collector that has seen the old one knows of this commit.
+    connection
+        .prepare_cached(
+            "INSERT INTO review (digest, due_at, announced_until) VALUES (?1, ?2, ?2)
+             ON CONFLICT (digest) DO UPDATE SET announced_until = max(announced_until + 1, excluded.announced_until)",
+        )
+        .and_then(|mut statement| statement.execute(params![encode(digest), until.0]))
+        .during("announce a blob")
         .map(drop)
 }
 

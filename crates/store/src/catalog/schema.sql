@@ -86,8 +86,10 @@ CREATE TABLE pin (
 ) STRICT, WITHOUT ROWID;
 
 -- Digests that may have lost their last name, or have a file and no row yet. The collector looks at each when it is due.
+-- Until announced_until a commit may be about to give the digest a file, so the entry has to stay that long.
 CREATE TABLE review (
-    digest BLOB PRIMARY KEY,
-    due_at INTEGER NOT NULL
+    digest          BLOB PRIMARY KEY,
+    due_at          INTEGER NOT NULL,
+    announced_until INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX review_due ON review (due_at);

@@ -21,7 +21,7 @@ use crate::{
 /// How often a commit starts over because the collector has just taken the file that it found in place.
 const ATTEMPTS: usize = 8;
 
-/// More than any commit takes from its announcement to its row, however short leases are.
+/// More than any commit takes from its announcement to its row.
 const COMMIT_TIME: Duration = Duration::from_hours(1);
 
 pub(super) async fn commit(inner: &Arc<Inner>, commit: Commit) -> Result<Blob> {
@@ -174,10 +174,10 @@ async fn sync(inner: &Arc<Inner>, verified: &Verified) -> Result<()> {
 /// Has the collector look for the file later, before there is one: whatever a crash leaves is found without a walk.
 async fn announce(context: &Arc<Context>, digest: &Digest) -> Result<()> {
     let digest = *digest;
-    let due = context.clock.now().after(context.options.lease.max(COMMIT_TIME));
+    let until = context.clock.now().after(COMMIT_TIME);
     context
         .catalog
-        .write("announce a blob", move |connection| blob_rows::queue_review(connection, &digest, due))
+        .write("announce a blob", move |connection| blob_rows::announce(connection, &digest, until))
         .await
 }
 
