@@ -94,7 +94,7 @@ fn the_log_can_be_json() {
     let store = Store::empty();
     let mut registry =
         Registry::start_with(&store.data(), &["--listen", "127.0.0.1:0", "--log-format", "json"]);
-    registry.process().terminate(STOP_LIMIT).unwrap();
+    assert_eq!(registry.process().terminate(STOP_LIMIT).unwrap().code(), Some(0));
     let log = registry.process().stderr();
     let messages: Vec<String> = log
         .lines()
