@@ -7,6 +7,7 @@
 
 mod command_line;
 mod configuration;
+mod documents;
 
 use std::{env, fs, path::PathBuf};
 

@@ -6,10 +6,11 @@ mod listener;
 mod signals;
 
 pub(crate) use listener::listen;
+pub(crate) use signals::Signals;
 
 use pier_registry::Registry;
 
-use self::{connections::Connections, listener::Listener, signals::Signals};
+use self::{connections::Connections, listener::Listener};
 use crate::{
     config::ServeSection,
     failure::{Failure, Status},
@@ -20,10 +21,10 @@ use crate::{
 /// Whatever is unfinished in the end keeps its bytes: the next server goes on with the same parts and uploads.
 pub(crate) async fn run(
     listener: Listener,
+    mut signals: Signals,
     registry: Registry,
     section: &ServeSection,
 ) -> Result<Status, Failure> {
-    let mut signals = Signals::listen()?;
     let mut connections = Connections::new(registry.clone(), listener.address(), section);
     loop {
         tokio::select! {

@@ -14,6 +14,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 /// How long a server may take to say that it listens.
 pub const START_LIMIT: Duration = Duration::from_secs(20);
 
+/// How long to wait for what a process that has ended wrote last.
+const OUTPUT_LIMIT: Duration = Duration::from_secs(1);
+
 const LISTENING: &str = "listening on http://";
 
 /// Memory of a process, in bytes, as `/proc/PID/status` has it.
@@ -74,7 +77,7 @@ impl PierProcess {
         let Some(address) = stdout.wait_for(limit, address_in) else {
             let _ = kill_process_group(group, Signal::KILL);
             let status = child.wait()?;
-            stderr.wait_for_end(Duration::from_secs(1));
+            stderr.wait_for_end(OUTPUT_LIMIT);
             let message =
                 format!("`{}` did not listen, {status}, stderr:\n{}", binary.display(), stderr.text());
             return Err(io::Error::new(io::ErrorKind::TimedOut, message));
@@ -106,11 +109,14 @@ impl PierProcess {
         self.wait(limit)
     }
 
-    /// Waits at most `limit` for the process to end by itself; fails with `TimedOut`.
+    /// Waits at most `limit` for the process to end by itself; fails with `TimedOut`. All that it wrote has been read then.
     pub fn wait(&mut self, limit: Duration) -> io::Result<ExitStatus> {
         let deadline = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait()? {
+                // What it wrote last may still be in the pipes, and a child of its own may hold them open for longer.
+                self.stdout.wait_for_end(OUTPUT_LIMIT);
+                self.stderr.wait_for_end(OUTPUT_LIMIT);
                 return Ok(status);
             }
             if Instant::now() >= deadline {

@@ -9,7 +9,8 @@ use crate::{
     cli::Serve,
     config::{Config, ServeSection},
     failure::{Failure, Status},
-    output, serve,
+    output,
+    serve::{self, Signals},
 };
 
 /// The name of the store's secret that makes upload session ids.
@@ -30,8 +31,10 @@ pub(crate) async fn run(options: &Serve, config: &Config) -> Result<Status, Fail
     };
     let registry = Registry::new(Arc::clone(&store) as _, Arc::clone(&store) as _, settings);
     tracing::info!(address = %listener.address(), data = %config.data.display(), "serving");
+    // Before the line: whoever has read it may send a signal, and expects an end in good order.
+    let signals = Signals::listen()?;
     output::line(&format!("listening on http://{}", listener.address()))?;
-    serve::run(listener, registry, &section).await
+    serve::run(listener, signals, registry, &section).await
 }
 
 fn merge(options: &Serve, file: &ServeSection) -> ServeSection {

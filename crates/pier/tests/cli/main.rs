@@ -13,6 +13,7 @@ mod data_folder;
 mod fsck;
 mod help;
 mod images;
+mod json;
 mod output;
 mod pier;
 mod prune;

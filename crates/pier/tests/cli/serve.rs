@@ -28,10 +28,10 @@ fn a_port_that_is_taken_is_refused_before_the_data_is_touched() {
 #[test]
 fn an_address_of_another_machine_is_refused() {
     // From the block that RFC 5737 keeps for documentation: nobody has it.
-    let arguments = ["serve", "--plain-http", "--allow-anonymous", "--listen", "192.0.2.1:5000"];
+    let arguments = ["serve", "--plain-http", "--allow-anonymous", "--listen", "203.0.113.77:5000"];
     Store::empty().pier(&arguments).refused(
         2,
-        "error: cannot listen on `192.0.2.1:5000`: Cannot assign requested address (os error 99)\n\
+        "error: cannot listen on `203.0.113.77:5000`: Cannot assign requested address (os error 99)\n\
          hint: this machine has no such address\n",
     );
 }
@@ -94,7 +94,7 @@ fn the_log_can_be_json() {
     let store = Store::empty();
     let mut registry =
         Registry::start_with(&store.data(), &["--listen", "127.0.0.1:0", "--log-format", "json"]);
-    registry.process().terminate(STOP_LIMIT).unwrap();
+    assert_eq!(registry.process().terminate(STOP_LIMIT).unwrap().code(), Some(0));
     let log = registry.process().stderr();
     let messages: Vec<String> = log
         .lines()

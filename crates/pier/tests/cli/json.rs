@@ -1,0 +1,63 @@
+//! The JSON that programs read, held to the page that promises it.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde_json::Value;
+
+use crate::pier::Store;
+use crate::registry::{Image, Registry, digest};
+
+#[test]
+fn json_has_the_keys_and_types_that_its_page_shows() {
+    let page =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/json.md")).unwrap();
+    let promised = examples(&page);
+    let store = Store::empty();
+    let registry = Registry::start(&store);
+    registry.push("team/app", "1", &Image::new(b"layer"));
+    fs::remove_file(store.blob(&digest(b"layer"))).unwrap();
+
+    let error = store.pier(&["rm", "team/app:2", "--json"]).stderr;
+    let fsck = store.pier(&["fsck", "--json"]).data(4);
+    let said = [
+        ("errors", serde_json::from_str(&error).unwrap()),
+        ("pier fsck", serde_json::from_str(&fsck).unwrap()),
+        ("pier images", store.json_of(&["images"])),
+        ("pier prune", store.json_of(&["prune"])),
+        ("pier rm", store.json_of(&["rm", "team/app:1"])),
+    ];
+    let said: BTreeMap<&str, Value> = said.into_iter().collect();
+    assert!(promised.keys().eq(said.keys()), "{:?}", promised.keys());
+    for (heading, value) in said {
+        assert_eq!(shape(&value), shape(&promised[heading]), "{heading}");
+    }
+}
+
+/// The JSON under each heading.
+fn examples(page: &str) -> BTreeMap<&str, Value> {
+    page.split("\n## ")
+        .skip(1)
+        .map(|section| {
+            let (heading, rest) = section.split_once('\n').unwrap();
+            let json = rest.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+            (heading, serde_json::from_str(json).unwrap())
+        })
+        .collect()
+}
+
+/// Keys and types, with one element of each list.
+fn shape(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let fields: Vec<String> =
+                fields.iter().map(|(key, value)| format!("{key}: {}", shape(value))).collect();
+            format!("{{{}}}", fields.join(", "))
+        }
+        Value::Array(items) => format!("[{}]", items.first().map(shape).unwrap_or_default()),
+        Value::String(_) => "text".to_owned(),
+        Value::Number(_) => "number".to_owned(),
+        Value::Bool(_) => "yes or no".to_owned(),
+        Value::Null => "nothing".to_owned(),
+    }
+}
