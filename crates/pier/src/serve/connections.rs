@@ -19,6 +19,10 @@ use crate::config::ServeSection;
 /// How long a client may take to send the headers of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Bytes that one HTTP/1 connection reads at once. Larger ones cost memory for each upload (a third more at 16 of them)
+/// and save no CPU.
+const BUFFER_BYTES: usize = 128 << 10;
+
 /// The connections that are open, each a task that is owned here.
 #[derive(Debug)]
 pub(crate) struct Connections {
@@ -38,7 +42,11 @@ struct Server {
 impl Connections {
     pub(crate) fn new(registry: Registry, address: SocketAddr, section: &ServeSection) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+        builder
+            .http1()
+            .max_buf_size(BUFFER_BYTES)
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT);
         builder.http2().timer(TokioTimer::new());
         let server =
             Server { registry, builder, hosts: HostCheck::of(address), stopping: CancellationToken::new() };
