@@ -74,13 +74,7 @@ async fn fill_in_order<S: Source + ?Sized>(
 ) -> Result<()> {
     while let Some(hole) = filling.missing().first().copied() {
         let opened = source.open(repository, descriptor, hole).await?;
-        if opened.start > hole.start {
-            return Err(Error::OutOfRange {
-                subject: Subject::Blob(descriptor.digest),
-                offset: opened.start,
-                expected: hole.start,
-            });
-        }
+        check(source, descriptor, hole, &opened)?;
         let reached = pump(opened.stream, opened.start, hole, filling).await?;
         match hole.end {
             Some(end) if reached < end => {
@@ -95,6 +89,30 @@ async fn fill_in_order<S: Source + ?Sized>(
             // Nobody has announced a size, so the end of the stream is the end of the content.
             None => break,
         }
+    }
+    Ok(())
+}
+
+/// Refuses a stream that cannot fill the hole, before a byte of it is written: asking again for the same hole would go
+/// on for ever, and bytes of another content would only be found out at its end.
+fn check<S: Source + ?Sized>(
+    source: &S,
+    descriptor: &Descriptor,
+    hole: ByteRange,
+    opened: &Opened,
+) -> Result<()> {
+    if let Some(actual) = opened.size.filter(|&size| size != descriptor.size) {
+        let (subject, expected) = (Subject::Blob(descriptor.digest), descriptor.size);
+        return Err(Error::Size { subject, expected, actual, origin: Some(source.name()) });
+    }
+    if opened.start > hole.start {
+        // No fault of ours: another source may well begin where it was asked to.
+        return Err(Error::Unavailable {
+            origin: source.name(),
+            operation: "read a blob: the stream starts behind what was asked for",
+            retry_after: None,
+            source: None,
+        });
     }
     Ok(())
 }

@@ -246,9 +246,11 @@ macro_rules! blob_store_suite {
                 commit_links_the_blob
                 open_blob_outlives_its_deletion
                 refuses_to_delete_what_is_shown
+                of_two_who_ask_at_once_one_writes
             }
             following {
                 followers_get_the_same_bytes
+                a_range_with_holes_is_followed_in_order
                 a_late_follower_sees_what_is_present
                 followers_of_a_dropped_filler_are_told
                 followers_of_a_dropped_filler_are_told_after_a_take_over
@@ -267,11 +269,14 @@ macro_rules! blob_store_suite {
                 two_sessions_commit_the_same_content
                 a_session_finishes_what_a_filler_began
                 uploads_survive_reopening
+                a_held_session_is_busy_and_then_free
             }
             cancelling {
                 a_dropped_ingest_leaves_the_part_free
                 a_dropped_write_leaves_right_bytes
                 a_dropped_commit_leaves_all_or_nothing
+                a_dropped_reset_leaves_all_or_nothing
+                a_dropped_abort_leaves_the_part_usable
             }
             handles {
                 another_handle_waits_and_then_takes_over
@@ -300,7 +305,10 @@ macro_rules! catalog_suite {
                 pages_repositories
                 lists_referrers
                 links_are_claimed
+                an_index_needs_its_manifests
                 unlinks
+                unlinking_what_is_not_shown_is_not_found
+                dropped_calls_happen_wholly_or_not_at_all
                 names_survive_reopening
             }
         }

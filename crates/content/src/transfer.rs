@@ -27,7 +27,9 @@ pub struct Destination<'a> {
 /// waits for one of another process, and takes over when its writer vanishes.
 ///
 /// Content that came in several runs or from several sources and is wrong is dropped and fetched once more,
-/// whole, from one source at a time; only then is it an [`Error::Integrity`], and it names the source.
+/// whole, from one source at a time; only then is it an [`Error::Integrity`], and it names the source. When no source
+/// can be reached for that, it is an [`Error::Unavailable`] whose cause says what was wrong; when none has the content
+/// any more, an [`Error::Integrity`] without a name.
 ///
 /// A blob that the store has, but the repository does not show, is shown only after the source has given a byte of
 /// it: knowing a digest is no right to read the content.
@@ -57,11 +59,18 @@ pub async fn transfer(
                         return Ok(blob);
                     }
                     // The writer is gone, or had its bytes from somebody else: become the writer.
-                    Err(Error::Abandoned { .. } | Error::Integrity { .. }) => {}
+                    Err(Error::Abandoned { .. }) => {}
+                    Err(error) if error.is_integrity() => {}
                     Err(error) => return Err(error),
                 }
             }
             Ingest::Filling(filling) => {
+                // Others have brought all of it and did not come to commit it: as good as present.
+                if filling.missing().is_empty()
+                    && catalog.linked(repository, &descriptor.digest).await?.is_none()
+                {
+                    prove(origin, descriptor).await?;
+                }
                 let blob = fill_and_commit(&*filling, origin, descriptor, repository, progress).await?;
                 progress.emit(|| Event::Committed(descriptor.clone()));
                 return Ok(blob);
@@ -106,16 +115,17 @@ async fn prove(origin: Origin<'_>, descriptor: &Descriptor) -> Result<()> {
         return Ok(());
     }
     let mut opened = origin.source.open(origin.repository, descriptor, (0..1).into()).await?;
-    match opened.stream.next().await {
-        Some(Ok(_)) => Ok(()),
-        Some(Err(error)) => Err(error),
-        None => Err(Error::Unavailable {
-            origin: origin.source.name(),
-            operation: "read the first byte of a blob",
-            retry_after: None,
-            source: None,
-        }),
+    while let Some(bytes) = opened.stream.next().await {
+        if !bytes?.is_empty() {
+            return Ok(());
+        }
     }
+    Err(Error::Unavailable {
+        origin: origin.source.name(),
+        operation: "read the first byte of a blob",
+        retry_after: None,
+        source: None,
+    })
 }
 
 async fn fill_and_commit(
@@ -142,19 +152,68 @@ async fn fill_and_commit(
     }
     // Nobody can say whose bytes were wrong. Each source in turn sends all of them.
     let alone = if parts.is_empty() { vec![origin.source] } else { parts };
-    let mut last = error;
+    let mut verdict = Verdict { wrong: error, worth_asking_again: None };
     for source in alone {
         progress.emit(|| Event::Discarded(descriptor.digest));
-        if let Err(error) = source.fill(origin.repository, descriptor, &observed).await {
-            // What it did send must not be mixed with what the next one sends.
-            last = error;
-            filling.reset().await?;
-            continue;
-        }
-        match filling.commit(commit.clone()).await {
-            Err(error) if error.is_integrity() => last = error.blaming(&source.name()),
-            outcome => return outcome,
+        match source.fill(origin.repository, descriptor, &observed).await {
+            Ok(()) => match filling.commit(commit.clone()).await {
+                Err(error) if error.is_integrity() => verdict.wrong = error.blaming(&source.name()),
+                outcome => return outcome,
+            },
+            Err(failure) => {
+                // What it did send must not be mixed with what the next one sends.
+                filling.reset().await?;
+                verdict.note(source.name(), failure)?;
+            }
         }
     }
-    Err(last)
+    Err(verdict.into_error())
+}
+
+/// What is known once mixed content was wrong.
+struct Verdict {
+    /// The mixture's mismatch, or that of the last source that sent everything alone.
+    wrong: Error,
+    /// The last source that may send it another time.
+    worth_asking_again: Option<(String, Error)>,
+}
+
+impl Verdict {
+    /// Notes why a source could not be asked alone, or gives it back when that is no fault of the source.
+    fn note(&mut self, origin: String, failure: Error) -> Result<()> {
+        match failure {
+            Error::StorageFull { .. } | Error::Io { .. } | Error::Database { .. } => return Err(failure),
+            failure if failure.is_retryable() => self.worth_asking_again = Some((origin, failure)),
+            failure => {
+                tracing::debug!(origin, error = &failure as &dyn std::error::Error, "cannot send it alone");
+            }
+        }
+        Ok(())
+    }
+
+    /// A source that is known to lie is named. Before that somebody has to have been asked: while nobody could be,
+    /// the call failed to reach them, and says what it was about.
+    fn into_error(self) -> Error {
+        let Self { wrong, worth_asking_again } = self;
+        let named =
+            matches!(&wrong, Error::Integrity { origin: Some(_), .. } | Error::Size { origin: Some(_), .. });
+        match worth_asking_again {
+            Some((origin, failure)) if !named => Error::Unavailable {
+                origin,
+                operation: "fetch content anew that did not match its digest",
+                retry_after: failure.retry_after(),
+                source: Some(Box::new(NotFetchedAnew { wrong, failure })),
+            },
+            _ => wrong,
+        }
+    }
+}
+
+/// Why there is no verdict on content that was wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{wrong}; it came in several runs or from several sources, and none of them sent all of it")]
+struct NotFetchedAnew {
+    wrong: Error,
+    #[source]
+    failure: Error,
 }

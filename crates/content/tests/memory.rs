@@ -1,12 +1,11 @@
 //! The store in memory keeps the contract.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use pier_content::{
-    BlobStore as _, Error, IngestKey, Memory,
+    Memory,
     suite::{Harness, Stores},
 };
-use pier_oci::SessionId;
 
 struct InMemory(Arc<Memory>);
 
@@ -30,16 +29,3 @@ impl Harness for InMemory {
 
 pier_content::blob_store_suite!(InMemory);
 pier_content::catalog_suite!(InMemory);
-
-#[tokio::test(start_paused = true)]
-async fn a_held_session_is_busy_after_a_bounded_wait() {
-    let store = Memory::default();
-    let session = SessionId::from_bits(1);
-    let held = store.ingest(IngestKey::NewUpload(session)).await.unwrap();
-    match store.ingest(IngestKey::Upload(session)).await {
-        Err(Error::Busy { waited, .. }) => assert_eq!(waited, Duration::from_secs(5)),
-        other => panic!("{other:?}"),
-    }
-    drop(held);
-    store.ingest(IngestKey::Upload(session)).await.unwrap();
-}

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use pier_testkit::engine::{Skopeo, or_skip};
 use pier_testkit::process::PierProcess;
+use pier_testkit::{engine::Skopeo, skip::or_skip};
 
 const PIER: &str = env!("CARGO_BIN_EXE_pier");
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");

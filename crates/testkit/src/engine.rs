@@ -4,7 +4,8 @@
 //! temporary folder, every address is a socket in that folder or a port that the system chose, and dropping the value ends the process and
 //! takes its mounts away. So any number of them run side by side, and none meets the Docker of whoever works on the machine.
 //!
-//! A machine may lack a peer, or the rights to run it. That is [`Error::Missing`], and [`or_skip`] turns it into a skip that nobody overlooks.
+//! A machine may lack a peer, or the rights to run it. That is [`Error::Missing`], and [`or_skip`](crate::skip::or_skip) turns it into a skip that
+//! nobody overlooks.
 
 mod command;
 mod containerd;
@@ -15,7 +16,7 @@ mod nginx;
 mod skopeo;
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -26,8 +27,7 @@ pub use dockerd::Dockerd;
 pub use nginx::{Nginx, Sendfile};
 pub use skopeo::Skopeo;
 
-/// Set to `1` where a missing peer is a failure, as in CI.
-pub const REQUIRE_PEERS: &str = "PIER_TEST_REQUIRE_PEERS";
+use crate::skip::Unmet;
 
 /// What a peer could not do.
 #[derive(Debug, thiserror::Error)]
@@ -82,28 +82,9 @@ pub enum Error {
     },
 }
 
-/// The peer, or none after saying on standard error that this test is skipped and why.
-///
-/// The line starts with `SKIPPED:` and goes past the test harness's capture, so that it is seen in a run that passes.
-///
-/// # Panics
-///
-/// When the peer is there and fails; and for a missing one too when [`REQUIRE_PEERS`] is `1`.
-pub fn or_skip<T>(started: Result<T, Error>) -> Option<T> {
-    match started {
-        Ok(peer) => Some(peer),
-        Err(missing @ Error::Missing { .. }) => {
-            let current = std::thread::current();
-            let test = current.name().unwrap_or("a test");
-            assert!(
-                std::env::var_os(REQUIRE_PEERS).is_none_or(|value| value != "1"),
-                "{test} may not be skipped: {missing}"
-            );
-            // A failure to say so has nowhere to be told.
-            let _ = writeln!(io::stderr(), "SKIPPED: {test}: {missing}");
-            None
-        }
-        Err(error) => panic!("{error}"),
+impl Unmet for Error {
+    fn is_unmet(&self) -> bool {
+        matches!(self, Self::Missing { .. })
     }
 }
 

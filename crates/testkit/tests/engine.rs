@@ -9,7 +9,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
-use pier_testkit::engine::{Containerd, DockerRegistry, Dockerd, Nginx, Sendfile, Skopeo, or_skip};
+use pier_testkit::engine::{Containerd, DockerRegistry, Dockerd, Nginx, Sendfile, Skopeo};
+use pier_testkit::skip::or_skip;
 
 /// One GET, the connection closed after it; the whole response.
 fn get(address: SocketAddr, path: &str) -> String {

@@ -5,9 +5,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
 
-use pier_testkit::peers::{Skips, skip};
+use pier_testkit::engine;
 use pier_testkit::process::PierProcess;
-use pier_testkit::require;
+use pier_testkit::skip::{REQUIRE_PEERS, Skips, Unmet as _, or_skip, skip};
 use pier_testkit::small_disk::SmallDisk;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -68,7 +68,7 @@ fn kills_grandchildren_when_dropped() {
 
 #[test]
 fn a_small_disk_fills_and_empties() {
-    let disk = require!(SmallDisk::mount(1 << 20), "a tmpfs mount");
+    let Some(disk) = or_skip(SmallDisk::mount(1 << 20)) else { return };
     assert_eq!(disk.free().unwrap(), 1 << 20);
     disk.fill_leaving(8192).unwrap();
     assert_eq!(disk.free().unwrap(), 8192);
@@ -86,6 +86,44 @@ fn a_skip_is_refused_only_when_the_variable_is_one() {
     assert_eq!(Skips::from_value(None), Skips::Allowed);
     assert_eq!(Skips::from_value(Some("0")), Skips::Allowed);
     assert_eq!(Skips::from_value(Some("1")), Skips::Refused);
-    skip(Skips::Allowed, "nothing");
     assert!(std::panic::catch_unwind(|| skip(Skips::Refused, "nothing")).is_err());
+}
+
+#[test]
+fn what_is_there_and_fails_is_no_reason_to_skip() {
+    let missing = engine::Error::Missing { program: "skopeo", reason: "it is not installed".to_owned() };
+    let slow = engine::Error::NotReady { program: "dockerd", reason: "slow".to_owned(), log: String::new() };
+    assert!(missing.is_unmet() && !slow.is_unmet());
+    for kind in [ErrorKind::PermissionDenied, ErrorKind::NotFound, ErrorKind::Unsupported] {
+        assert!(std::io::Error::from(kind).is_unmet(), "{kind}");
+    }
+    for kind in [ErrorKind::TimedOut, ErrorKind::StorageFull, ErrorKind::InvalidInput] {
+        assert!(!std::io::Error::from(kind).is_unmet(), "{kind}");
+    }
+    let fails = std::panic::AssertUnwindSafe(|| or_skip(Err::<(), _>(slow)));
+    assert!(std::panic::catch_unwind(fails).is_err());
+}
+
+/// Not a test of its own: [`a_skip_is_seen_in_a_run_that_passes`] runs it in a process of its own.
+#[test]
+fn skips_when_asked_to() {
+    if std::env::var_os("PIER_TEST_SKIPS_WHEN_ASKED_TO").is_some() {
+        let missing = engine::Error::Missing { program: "nobody", reason: "it never was".to_owned() };
+        assert!(or_skip(Err::<(), _>(missing)).is_none());
+    }
+}
+
+#[test]
+fn a_skip_is_seen_in_a_run_that_passes_and_fails_where_skips_are_refused() {
+    let run = |refused: bool| {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["skips_when_asked_to", "--exact"]).env("PIER_TEST_SKIPS_WHEN_ASKED_TO", "1");
+        command.env(REQUIRE_PEERS, if refused { "1" } else { "0" });
+        command.output().unwrap()
+    };
+    let allowed = run(false);
+    assert!(allowed.status.success());
+    let said = String::from_utf8(allowed.stderr).unwrap();
+    assert_eq!(said, "SKIPPED: skips_when_asked_to: `nobody` cannot run here: it never was\n");
+    assert!(!run(true).status.success());
 }

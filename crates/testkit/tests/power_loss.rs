@@ -6,8 +6,8 @@ use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use pier_testkit::peers::{Skips, skip};
 use pier_testkit::power_loss::PowerLossDisk;
+use pier_testkit::skip::or_skip;
 use rusqlite::Connection;
 
 /// Runs `scenario` on a fresh disk and hands back what power loss leaves; None, said loudly, where nothing can be mounted.
@@ -20,7 +20,7 @@ fn left_by(scenario: impl FnOnce(&PowerLossDisk)) -> Option<tempfile::TempDir> {
 }
 
 fn mounted() -> Option<PowerLossDisk> {
-    PowerLossDisk::mount().map_err(|error| skip(Skips::from_environment(), &error.to_string())).ok()
+    or_skip(PowerLossDisk::mount())
 }
 
 fn sync_folder(path: &Path) {

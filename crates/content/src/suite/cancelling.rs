@@ -71,3 +71,54 @@ pub async fn a_dropped_commit_leaves_all_or_nothing(harness: impl Harness) {
     }
     panic!("the call does not end");
 }
+
+/// After a dropped reset the part has its bytes or none of them, and can be filled.
+pub async fn a_dropped_reset_leaves_all_or_nothing(harness: impl Harness) {
+    let stores = harness.stores();
+    for polls in 1..POLLS {
+        let bytes = content(63, 3000 + polls);
+        let (digest, size) = (Digest::sha256(&bytes), bytes.len() as u64);
+        let part = stores.fill(digest, &bytes).await;
+        fill_range(&*part, &bytes, 0, 1000).await;
+        let over = dropped_after(polls, part.reset()).await.is_some();
+        let missing = part.missing();
+        assert!(missing == [(0..size).into()] || missing == [(1000..size).into()], "{missing:?}");
+        // What the dropped call still does may empty the part once more, while it is written to or before its commit.
+        let mut outcome = Ok(());
+        for _ in 0..10 {
+            outcome = fill_holes(&*part, &bytes).await;
+            if outcome.is_ok() {
+                outcome = part.commit(linked(digest, &repository("a"))).await.map(drop);
+            }
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome.unwrap();
+        stores.assert_blob(digest, Some(&bytes)).await;
+        if over {
+            return;
+        }
+    }
+    panic!("the call does not end");
+}
+
+/// After a dropped abort the blob can be made.
+pub async fn a_dropped_abort_leaves_the_part_usable(harness: impl Harness) {
+    let stores = harness.stores();
+    for polls in 1..POLLS {
+        let bytes = content(64, 3000 + polls);
+        let digest = Digest::sha256(&bytes);
+        let over = {
+            let part = stores.fill(digest, &bytes).await;
+            fill_range(&*part, &bytes, 0, 1000).await;
+            dropped_after(polls, part.abort()).await.is_some()
+        };
+        stores.keep(&bytes, &repository("a")).await;
+        stores.assert_blob(digest, Some(&bytes)).await;
+        if over {
+            return;
+        }
+    }
+    panic!("the call does not end");
+}

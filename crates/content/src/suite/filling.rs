@@ -299,3 +299,19 @@ pub async fn refuses_to_delete_what_is_shown(harness: impl Harness) {
     assert_eq!(code(stores.blobs.delete(&blob.digest).await), "in-use");
     stores.assert_blob(blob.digest, Some(&bytes)).await;
 }
+
+/// Whoever asks first writes, and only one does.
+pub async fn of_two_who_ask_at_once_one_writes(harness: impl Harness) {
+    let stores = harness.stores();
+    let bytes = content(24, 1000);
+    let digest = Digest::sha256(&bytes);
+    let ask = || stores.blobs.ingest(blob_key(digest, &bytes));
+    let (part, following) = match futures_util::future::join(ask(), ask()).await {
+        (Ok(Ingest::Filling(part)), Ok(Ingest::Following(following)))
+        | (Ok(Ingest::Following(following)), Ok(Ingest::Filling(part))) => (part, following),
+        other => panic!("{other:?}"),
+    };
+    fill_holes(&*part, &bytes).await.unwrap();
+    part.commit(unlinked(digest)).await.unwrap();
+    assert_eq!(following.committed().await.unwrap().size, 1000);
+}

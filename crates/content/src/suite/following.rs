@@ -3,7 +3,9 @@
 use futures_util::{StreamExt as _, future::join_all};
 use pier_oci::Digest;
 
-use super::{Harness, code, content, fill_holes, fill_range, gather, unlinked};
+use super::{
+    Harness, code, content, dropped_after, fill_holes, fill_range, gather, takes_any_order, unlinked,
+};
 use crate::{ByteRange, Withheld};
 
 /// Whole and in part, all readers get what the writer wrote, while it writes.
@@ -30,6 +32,40 @@ pub async fn followers_get_the_same_bytes(harness: impl Harness) {
         read,
         [bytes.clone(), bytes.clone(), bytes.slice(500..70_000), bytes.slice(99_999..), bytes.slice(7..7)]
     );
+}
+
+/// Bytes come out in order, whatever order they went in, and none is given before all in front of it are there.
+pub async fn a_range_with_holes_is_followed_in_order(harness: impl Harness) {
+    let stores = harness.stores();
+    let bytes = content(42, 1000);
+    let digest = Digest::sha256(&bytes);
+    let part = stores.fill(digest, &bytes).await;
+    if !takes_any_order(&*part) {
+        return;
+    }
+    fill_range(&*part, &bytes, 600, 800).await;
+    let follower = stores.follow(digest, &bytes).await;
+    assert!(follower.present().into_iter().eq(std::iter::once(600..800)));
+    let reading = gather(follower.read((500..950).into()));
+    let inside = gather(follower.read((650..750).into()));
+    assert_eq!(inside.await.unwrap(), bytes.slice(650..750));
+    let mut first = follower.read((500..950).into());
+    let write = async {
+        for (start, end) in [(900, 1000), (550, 600), (0, 100)] {
+            fill_range(&*part, &bytes, start, end).await;
+            assert!(dropped_after(1, first.next()).await.is_none());
+        }
+        assert!(follower.present().into_iter().eq([0..100, 550..800, 900..1000]));
+        fill_range(&*part, &bytes, 500, 550).await;
+        let mut got = Vec::new();
+        while got.len() < 300 {
+            got.extend_from_slice(&first.next().await.unwrap().unwrap());
+        }
+        assert_eq!(got, bytes[500..800]);
+        fill_range(&*part, &bytes, 800, 900).await;
+    };
+    let (read, ()) = futures_util::future::join(reading, write).await;
+    assert_eq!(read.unwrap(), bytes.slice(500..950));
 }
 
 /// What is present is read without waiting for more.
@@ -143,7 +179,7 @@ pub async fn withheld_gives_the_last_bytes_after_the_commit(harness: impl Harnes
     let mut stream = withheld.read(ByteRange::ALL);
     fill_holes(&*part, &bytes).await.unwrap();
     assert_eq!(stream.next().await.unwrap().unwrap(), bytes.slice(..1000));
-    assert!(super::dropped_after(1, stream.next()).await.is_none());
+    assert!(dropped_after(1, stream.next()).await.is_none());
     part.commit(unlinked(digest)).await.unwrap();
     assert_eq!(gather(stream).await.unwrap(), bytes.slice(1000..));
 }
@@ -169,7 +205,7 @@ pub async fn withheld_range_waits_for_the_commit(harness: impl Harness) {
     let part = stores.fill(digest, &bytes).await;
     let mut stream = Withheld::new(stores.follow(digest, &bytes).await).unwrap().read((10..20).into());
     fill_holes(&*part, &bytes).await.unwrap();
-    assert!(super::dropped_after(1, stream.next()).await.is_none());
+    assert!(dropped_after(1, stream.next()).await.is_none());
     part.commit(unlinked(digest)).await.unwrap();
     assert_eq!(gather(stream).await.unwrap(), bytes.slice(10..20));
 }

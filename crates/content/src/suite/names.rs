@@ -5,7 +5,7 @@ use std::{fmt::Write as _, sync::Arc};
 use bytes::Bytes;
 use pier_oci::{Digest, Manifest, RepositoryName, Selector, Tag};
 
-use super::{Harness, Stores, code, content, repository};
+use super::{Harness, Stores, code, content, dropped_after, repository};
 use crate::{Claim, Completeness, Error, PutManifest, Result};
 
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -293,4 +293,127 @@ pub async fn names_survive_reopening(harness: impl Harness) {
     assert_eq!(found.bytes(), manifest.bytes());
     assert_eq!(code(named(&stores, &a, "v2").await), "not-found");
     assert_eq!(stores.catalog.linked(&a, &Digest::sha256(&content(112, 20))).await.unwrap(), Some(20));
+}
+
+/// An index of these manifests.
+fn index_of(children: &[&Arc<Manifest>]) -> Arc<Manifest> {
+    let children: Vec<String> = children
+        .iter()
+        .map(|child| entry(child.media_type().as_str(), child.digest(), child.size()))
+        .collect();
+    let text = format!(
+        "{{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[{}]}}",
+        children.join(",")
+    );
+    Arc::new(Manifest::parse(text.into(), None).unwrap())
+}
+
+/// Manifests are children too, and count where they are stored; an index may be one of them.
+pub async fn an_index_needs_its_manifests(harness: impl Harness) {
+    let stores = harness.stores();
+    let (a, b) = (repository("a"), repository("b"));
+    let (here, elsewhere) = (simple(&stores, &a, 100, "").await, simple(&stores, &b, 101, "").await);
+    stored(&stores, &a, &here, &[]).await;
+    stored(&stores, &b, &elsewhere, &[]).await;
+    let inner = index_of(&[&here, &elsewhere]);
+    match put(&stores, &a, &inner, &["v1"], Completeness::Strict).await {
+        Err(Error::Missing { digests, .. }) => assert_eq!(digests, [elsewhere.digest()]),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(code(named(&stores, &a, "v1").await), "not-found");
+    put(&stores, &a, &inner, &["sparse"], Completeness::Sparse).await.unwrap();
+    let config = content(101, 20);
+    stores.keep(&config, &a).await;
+    stored(&stores, &a, &elsewhere, &[]).await;
+    stored(&stores, &a, &inner, &["v1"]).await;
+    let outer = index_of(&[&inner]);
+    stored(&stores, &a, &outer, &["outer"]).await;
+    assert_eq!(named(&stores, &a, "outer").await.unwrap(), outer.digest());
+    // A blob under a manifest's digest is no manifest.
+    let unknown = image(&blob_entry(CONFIG, &config), &[], ",\"annotations\":{\"a\":\"b\"}");
+    stores.keep(unknown.bytes(), &a).await;
+    let outcome = put(&stores, &a, &index_of(&[&unknown]), &[], Completeness::Strict).await;
+    assert_eq!(code(outcome), "missing-content");
+}
+
+/// That a manifest names a blob does not make the repository show it.
+pub async fn unlinking_what_is_not_shown_is_not_found(harness: impl Harness) {
+    let stores = harness.stores();
+    let (a, config) = (repository("a"), content(102, 30));
+    let digest = Digest::sha256(&config);
+    assert_eq!(code(stores.catalog.unlink(&a, &digest).await), "not-found");
+    let manifest = image(&blob_entry(CONFIG, &config), &[], "");
+    put(&stores, &a, &manifest, &[], Completeness::Sparse).await.unwrap();
+    assert_eq!(code(stores.catalog.unlink(&a, &digest).await), "not-found");
+    stores.keep(&config, &repository("b")).await;
+    assert_eq!(code(stores.catalog.unlink(&a, &digest).await), "not-found");
+    stores.keep(&config, &a).await;
+    assert_eq!(code(stores.catalog.unlink(&a, &digest).await), "in-use");
+}
+
+/// Drops a call at each of its awaits in turn. A call that was dropped may still happen, so it is made again, and again
+/// it has to do as if it were the first or the second; then `check` sees what it left.
+async fn dropped_at_each_await<T>(
+    prepare: impl AsyncFn(),
+    call: impl AsyncFn() -> Result<T>,
+    again: &[&str],
+    check: impl AsyncFn(),
+) {
+    const POLLS: usize = 200;
+    for polls in 1..POLLS {
+        prepare().await;
+        let over = dropped_after(polls, call()).await.is_some();
+        let outcome = code(call().await);
+        assert!(again.contains(&outcome), "{outcome}");
+        check().await;
+        if over {
+            return;
+        }
+    }
+    panic!("the call does not end");
+}
+
+/// Each call is one step: half of it is never there, and making it again is right.
+pub async fn dropped_calls_happen_wholly_or_not_at_all(harness: impl Harness) {
+    let stores = harness.stores();
+    let (a, b) = (repository("a"), repository("b"));
+    let manifest = simple(&stores, &a, 103, "").await;
+    let config = Digest::sha256(&content(103, 20));
+    let (digest, tag) = (manifest.digest(), "v1".parse::<Tag>().unwrap());
+    let put_it = async || put(&stores, &a, &manifest, &["v1", "v2"], Completeness::Strict).await;
+    let stored_again = async || put_it().await.unwrap();
+    let tags = async || {
+        let page = stores.catalog.tags(&a, None, 10).await.unwrap();
+        page.items.iter().map(|tag| tag.as_str().to_owned()).collect::<Vec<_>>()
+    };
+
+    let gone = async || drop(stores.catalog.delete_manifest(&a, &digest).await);
+    dropped_at_each_await(gone, put_it, &["ok"], async || {
+        assert_eq!(named(&stores, &a, "v2").await.unwrap(), digest);
+        assert_eq!(tags().await, ["v1", "v2"]);
+    })
+    .await;
+    let untag = async || stores.catalog.untag(&a, &tag).await;
+    dropped_at_each_await(stored_again, untag, &["ok", "not-found"], async || {
+        assert_eq!(tags().await, ["v2"]);
+    })
+    .await;
+    let delete = async || stores.catalog.delete_manifest(&a, &digest).await;
+    dropped_at_each_await(stored_again, delete, &["ok", "not-found"], async || {
+        assert_eq!(tags().await, [""; 0]);
+        assert_eq!(code(stores.catalog.resolve(&a, &Selector::Digest(digest)).await), "not-found");
+    })
+    .await;
+    let unlinked = async || drop(stores.catalog.unlink(&b, &config).await);
+    let link = async || stores.catalog.link(&b, &config, Claim::From(a.clone())).await;
+    dropped_at_each_await(unlinked, link, &["ok"], async || {
+        assert_eq!(stores.catalog.linked(&b, &config).await.unwrap(), Some(20));
+    })
+    .await;
+    let linked = async || assert_eq!(link().await.unwrap(), 20);
+    let unlink = async || stores.catalog.unlink(&b, &config).await;
+    dropped_at_each_await(linked, unlink, &["ok", "not-found"], async || {
+        assert_eq!(stores.catalog.linked(&b, &config).await.unwrap(), None);
+    })
+    .await;
 }

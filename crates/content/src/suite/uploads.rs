@@ -2,8 +2,8 @@
 
 use pier_oci::{Algorithm, Digest};
 
-use super::{Harness, Stores, code, content, fill_range, linked, repository, session, unlinked};
-use crate::{ByteRange, IngestKey};
+use super::{Harness, Stores, code, content, fill_range, filling, linked, repository, session, unlinked};
+use crate::{ByteRange, Error, IngestKey, Subject};
 
 async fn uploaded(stores: &Stores, bits: u128, bytes: &bytes::Bytes) -> Box<dyn crate::Filling> {
     let part = stores.upload(IngestKey::NewUpload(session(bits))).await;
@@ -113,4 +113,24 @@ pub async fn uploads_survive_reopening(harness: impl Harness) {
     fill_range(&*part, &bytes, 1000, 3000).await;
     part.commit(unlinked(digest)).await.unwrap();
     stores.assert_blob(digest, Some(&bytes)).await;
+}
+
+/// A session has one request at a time: another one waits for it, some seconds and no more, and is never a second writer.
+pub async fn a_held_session_is_busy_and_then_free(harness: impl Harness) {
+    let stores = harness.stores();
+    let held = stores.upload(IngestKey::NewUpload(session(11))).await;
+    // The bound passes at once while everybody waits.
+    tokio::time::pause();
+    let outcome = stores.blobs.ingest(IngestKey::Upload(session(11))).await;
+    tokio::time::resume();
+    match outcome {
+        Err(Error::Busy { subject, waited }) => {
+            assert_eq!(subject, Subject::Upload(session(11)));
+            assert!((5..=60).contains(&waited.as_secs()), "{waited:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let next = stores.blobs.ingest(IngestKey::Upload(session(11)));
+    let (next, ()) = futures_util::future::join(next, async { drop(held) }).await;
+    assert_eq!(filling(next).missing(), [ByteRange::ALL]);
 }

@@ -4,8 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use pier_testkit::engine::Dockerd;
-
-use crate::image::GREETING;
+use pier_testkit::image::GREETING;
 
 /// An image of several layers, one of them written by a command that runs during the build.
 #[track_caller]

@@ -16,9 +16,11 @@ mod skopeo;
 
 use std::collections::BTreeMap;
 
-use pier_testkit::engine::{Containerd, Dockerd, Skopeo, or_skip, static_busybox};
+use pier_testkit::engine::{Containerd, Dockerd, Skopeo, static_busybox};
+use pier_testkit::image::{GREETING, ImageBuilder, IndexBuilder, Layer, Packing, busybox, busybox_for};
+use pier_testkit::skip::or_skip;
 
-use crate::image::{GREETING, Layer, Layout, Packing};
+use crate::image::Layout;
 use crate::registry::Registry;
 
 /// Pushed under this repository and digest, every peer gives back the same bytes and prints the image's greeting.
@@ -50,27 +52,25 @@ impl Peers {
 
 #[test]
 fn what_skopeo_pushes_all_pull_and_run() {
-    let (Some(peers), Some(busybox)) = (Peers::start(), or_skip(static_busybox())) else {
+    let (Some(peers), Some(image)) = (Peers::start(), or_skip(busybox())) else {
         return;
     };
     let registry = Registry::start();
-    let layout = Layout::new();
-    let digest = layout.busybox(&busybox, "amd64").digest().to_owned();
-    layout.name(&digest, "busybox");
+    let layout = Layout::of(&image, "busybox");
+    let digest = image.root.digest.to_string();
     skopeo::push(&peers.skopeo, &layout.source("busybox"), &registry.reference("from/skopeo:1"));
     all_pull_and_run(&registry, "from/skopeo", &digest, &peers);
 }
 
 #[test]
 fn what_containerd_pushes_all_pull_and_run() {
-    let (Some(peers), Some(busybox)) = (Peers::start(), or_skip(static_busybox())) else {
+    let (Some(peers), Some(image)) = (Peers::start(), or_skip(busybox())) else {
         return;
     };
     let registry = Registry::start();
-    let layout = Layout::new();
-    let digest = layout.busybox(&busybox, "amd64").digest().to_owned();
     let reference = registry.reference("from/containerd:1");
-    layout.name(&digest, &reference);
+    let layout = Layout::of(&image, &reference);
+    let digest = image.root.digest.to_string();
     containerd::push(&peers.containerd, &layout, &reference);
     all_pull_and_run(&registry, "from/containerd", &digest, &peers);
 }
@@ -93,23 +93,23 @@ fn what_docker_builds_and_pushes_all_pull_and_run() {
 
 #[test]
 fn an_index_comes_back_whole() {
-    let (Some(skopeo), Some(busybox)) = (or_skip(Skopeo::find()), or_skip(static_busybox())) else {
+    let (Some(skopeo), Some(amd64), Some(arm64)) =
+        (or_skip(Skopeo::find()), or_skip(busybox()), or_skip(busybox_for("arm64")))
+    else {
         return;
     };
     let registry = Registry::start();
-    let layout = Layout::new();
-    let children = ["amd64", "arm64"].map(|architecture| layout.busybox(&busybox, architecture));
-    let index = layout.index(&children);
-    layout.name(index.digest(), "all");
+    let index = IndexBuilder::new().child(&amd64).child(&arm64).attestation(&amd64).build();
+    let layout = Layout::of(&index, "all");
     let there = format!("docker://{}", registry.reference("whole/index:1"));
     skopeo::copy_all(&skopeo, &layout.source("all"), &there);
 
     let back = Layout::new();
     skopeo::copy_all(&skopeo, &there, &back.source("all"));
-    assert_eq!(back.named("all"), index.digest());
+    assert_eq!(back.named("all"), index.root.digest.to_string());
     assert_eq!(back.verified_blobs(), layout.verified_blobs());
-    // The index, and two manifests with a configuration each over one layer.
-    assert_eq!(back.verified_blobs().len(), 6);
+    // The index, two manifests with a configuration each over one layer, and an attestation of three.
+    assert_eq!(back.verified_blobs().len(), 9);
 }
 
 #[test]
@@ -118,24 +118,24 @@ fn an_image_of_several_hundred_megabytes_comes_back() {
         return;
     };
     let registry = Registry::start();
-    let layout = Layout::new();
-    let layers = [
-        Layer::of_folder("/usr/lib", 200 << 20, Packing::Tar),
-        Layer::of_folder("/usr/share", 150 << 20, Packing::Gzip),
-    ];
-    let image = layout.image("amd64", &layers);
-    layout.name(image.digest(), "large");
+    let layer = |folder: &str, bytes, packing| Layer::from_folder(folder.as_ref(), bytes, packing).unwrap();
+    let image = ImageBuilder::new()
+        .layer(layer("/usr/lib", 200 << 20, Packing::Tar))
+        .layer(layer("/usr/share", 150 << 20, Packing::Gzip))
+        .build();
+    let digest = image.root.digest.to_string();
+    let layout = Layout::of(&image, "large");
     let pushed = layout.verified_blobs();
     let packed: u64 = pushed.values().sum();
     assert!(packed > 200 << 20, "this machine's folders make an image of only {packed} bytes");
 
     skopeo::push(&skopeo, &layout.source("large"), &registry.reference("large/image:1"));
-    let reference = registry.reference(&format!("large/image@{}", image.digest()));
-    assert_eq!(skopeo::pull(&skopeo, &reference, image.digest()), pushed);
-    assert_eq!(containerd::pull(&containerd, &reference, image.digest()), pushed);
+    let reference = registry.reference(&format!("large/image@{digest}"));
+    assert_eq!(skopeo::pull(&skopeo, &reference, &digest), pushed);
+    assert_eq!(containerd::pull(&containerd, &reference, &digest), pushed);
     let again = registry.reference("large/again:1");
     containerd.ctr(&["images", "push", "--plain-http", &again, &reference]).unwrap();
-    assert_eq!(skopeo::pull(&skopeo, &again, image.digest()), pushed);
+    assert_eq!(skopeo::pull(&skopeo, &again, &digest), pushed);
 }
 
 /// Digests and sizes of what was given back, each hashed by the test itself.

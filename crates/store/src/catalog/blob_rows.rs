@@ -96,16 +96,17 @@ pub(crate) fn unlink(
 ) -> Result<()> {
     let subject = || Subject::RepositoryBlob(repository.clone(), *digest);
     let id = repository_id(connection, repository)?.ok_or_else(|| not_found(subject()))?;
+    // Looked at first: a sparse manifest may name a blob that the repository does not show.
+    if linked(connection, repository, digest)?.is_none() {
+        return Err(not_found(subject()));
+    }
     if let Some(manifest) = namer(connection, id, digest)? {
         return Err(Error::InUse { subject: subject(), by: format!("manifest `{manifest}` names it") });
     }
-    let removed = connection
+    connection
         .prepare_cached("DELETE FROM link WHERE digest = ?1 AND repository_id = ?2")
         .and_then(|mut statement| statement.execute(params![encode(digest), id]))
         .during("remove a link")?;
-    if removed == 0 {
-        return Err(not_found(subject()));
-    }
     // Nobody shows it any more by choice, so the lease of its making must not keep it.
     connection
         .prepare_cached(
