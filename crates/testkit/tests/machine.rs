@@ -22,8 +22,9 @@ fn reads_the_address_and_captures_both_streams() {
     let script = "echo $WHO; echo talk >&2; echo listening on http://127.0.0.1:4321; exec sleep 60";
     let mut process = shell(script).unwrap();
     assert_eq!(process.address(), "127.0.0.1:4321".parse().unwrap());
-    assert!(process.resident_bytes().unwrap().peak >= process.resident_bytes().unwrap().now);
-    assert!(process.resident_bytes().unwrap().now > 0);
+    // The kernel counts both approximately, so they cannot be compared to each other.
+    let memory = process.resident_bytes().unwrap();
+    assert!(memory.peak > 0 && memory.now > 0);
     assert!(process.cpu_seconds().unwrap() < 5.0);
     assert_eq!(process.kill9().unwrap().signal(), Some(9));
     assert_eq!(process.stdout(), "tester\nlistening on http://127.0.0.1:4321\n");
