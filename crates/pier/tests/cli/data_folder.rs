@@ -1,11 +1,16 @@
 //! Data folders that cannot be used.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use pier_testkit::{skip::or_skip, small_disk::SmallDisk};
 
-use crate::pier::{Store, command, run, text, write};
+use crate::pier::{PIER, Store, command, run, text, write};
+
+/// The user that owns nothing, by custom.
+const NOBODY: u32 = 65534;
 
 #[test]
 fn a_folder_that_is_not_there_is_no_empty_store() {
@@ -32,6 +37,36 @@ fn a_file_in_the_way_is_named() {
             "error: cannot use `{0}` as data folder: make folder `{0}`: Not a directory (os error 20)\n\
              hint: check that the folder can be written, or name another one with --data\n",
             below.display()
+        ),
+    );
+}
+
+#[test]
+fn a_folder_of_another_user_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let everybody = || fs::Permissions::from_mode(0o755);
+    fs::set_permissions(folder.path(), everybody()).unwrap();
+    // Where cargo has built it may be out of reach for others. Copied by another process, because what this one writes is open in
+    // the children that other tests start meanwhile, and such a file cannot be run.
+    let program = folder.path().join("pier");
+    assert!(Command::new("cp").arg(PIER).arg(&program).status().unwrap().success());
+    fs::set_permissions(&program, everybody()).unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o555)).unwrap();
+
+    let mut command = Command::new(&program);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--log", "off", "--data", text(&data)]).env_clear();
+    // Nothing is forbidden to root, so it becomes somebody else.
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    run(&mut command).refused(
+        2,
+        &format!(
+            "error: cannot use `{0}` as data folder: make folder `{0}/blobs`: Permission denied (os error 13)\n\
+             hint: check that the folder can be written, or name another one with --data\n",
+            data.display()
         ),
     );
 }
