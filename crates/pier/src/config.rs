@@ -51,9 +51,11 @@ pub(crate) struct ServeSection {
     pub(crate) allow_anonymous: bool,
     /// Connections at once.
     pub(crate) max_connections: NonZeroUsize,
+    /// Uploads that are worked on at once.
+    pub(crate) max_uploads: NonZeroUsize,
     /// Bytes of the largest blob that is taken.
     pub(crate) max_blob_bytes: Option<u64>,
-    /// How long a client may be silent in the middle of a request.
+    /// How long a client may send nothing in the middle of a request, or take nothing of an answer.
     #[serde(deserialize_with = "some_duration")]
     pub(crate) idle_timeout: Duration,
     /// How long requests may take to finish after a signal to stop.
@@ -93,6 +95,7 @@ impl Default for ServeSection {
             plain_http: false,
             allow_anonymous: false,
             max_connections: const { NonZeroUsize::new(4096).unwrap() },
+            max_uploads: const { NonZeroUsize::new(256).unwrap() },
             max_blob_bytes: None,
             idle_timeout: Duration::from_mins(1),
             drain_timeout: Duration::from_mins(5),

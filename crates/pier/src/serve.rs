@@ -1,12 +1,16 @@
 //! Sockets, connections and the way to stop.
 
 mod connections;
+mod descriptors;
 mod host_check;
 mod listener;
+mod observed;
+mod origin_check;
+mod pulse;
 mod signals;
+mod socket;
 
-pub(crate) use listener::listen;
-pub(crate) use signals::Signals;
+pub(crate) use self::{listener::listen, signals::Signals};
 
 use pier_registry::Registry;
 
@@ -25,7 +29,12 @@ pub(crate) async fn run(
     registry: Registry,
     section: &ServeSection,
 ) -> Result<Status, Failure> {
-    let mut connections = Connections::new(registry.clone(), listener.address(), section);
+    let descriptors = descriptors::raise();
+    let max = descriptors::connections(section.max_connections, descriptors);
+    if max < section.max_connections {
+        tracing::warn!(max, descriptors, "the limit of open files allows fewer connections than configured");
+    }
+    let mut connections = Connections::new(registry.clone(), listener.address(), section, max);
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.has_room() => connections.start(accepted),

@@ -1,6 +1,6 @@
 //! Manifests by tag and by digest: end-3, end-7, end-9.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -9,6 +9,7 @@ use pier_oci::{
     Manifest, ManifestError, MediaType, RepositoryName, Selector, Tag,
     wire::{Endpoint, ErrorCode},
 };
+use tokio::task::spawn_blocking;
 
 use crate::{
     ResponseBody,
@@ -24,6 +25,10 @@ const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
 /// Says which tags of the query now name the manifest.
 const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
+
+/// Manifests up to here are parsed where they are read, which takes less than the hop to a blocking thread. A larger
+/// one takes up to tens of milliseconds, in which nobody else would be answered. It also needs a turn among the uploads.
+const SMALL_BYTES: usize = 64 << 10;
 
 type Outcome<T = Answer> = Result<T, Refusal>;
 
@@ -72,11 +77,19 @@ impl Inner {
     ) -> Outcome {
         let subject = Subject::Manifest(repository.clone(), selector.clone());
         let limit = self.settings.max_manifest_bytes;
+        let is_small = body.length().is_some_and(|length| length <= SMALL_BYTES as u64);
+        let (_turn, body) = if is_small {
+            (None, body)
+        } else {
+            let (turn, body) = self.turn(body).await?;
+            (Some(turn), body)
+        };
         let bytes = body.collect(limit, subject).await.map_err(|error| match error {
             Error::Size { .. } => Refusal::too_large("the manifest", limit),
             error => error.into(),
         })?;
-        let manifest = parse(&selector, headers, bytes)?;
+        let declared = declared(headers)?;
+        let manifest = parse(&selector, declared, bytes).await?;
         let named: Vec<Tag> = tags.clone();
         if let Selector::Tag(tag) = &selector {
             tags.push(tag.clone());
@@ -110,23 +123,36 @@ impl Inner {
     }
 }
 
+/// The type that the client says it sends.
+fn declared(headers: &HeaderMap) -> Outcome<Option<MediaType>> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| invalid("the Content-Type is not a media type"))?;
+    text.parse().map(Some).map_err(|error| invalid(format!("{error}")))
+}
+
 /// Bytes under the type and the digest that they came under, if under any.
-fn parse(selector: &Selector, headers: &HeaderMap, bytes: Bytes) -> Outcome<Manifest> {
-    let invalid = |message: String| Refusal::bad_request(ErrorCode::ManifestInvalid, message);
-    let declared: Option<MediaType> = match headers.get(header::CONTENT_TYPE) {
-        None => None,
-        Some(value) => {
-            let text =
-                value.to_str().map_err(|_| invalid("the Content-Type is not a media type".to_owned()))?;
-            Some(text.parse().map_err(|error| invalid(format!("{error}")))?)
-        }
+async fn parse(selector: &Selector, declared: Option<MediaType>, bytes: Bytes) -> Outcome<Manifest> {
+    let digest = match selector {
+        Selector::Tag(_) => None,
+        Selector::Digest(digest) => Some(*digest),
     };
-    let parsed = match selector {
-        Selector::Tag(_) => Manifest::parse(bytes, declared.as_ref()),
-        Selector::Digest(digest) => Manifest::parse_expecting(bytes, declared.as_ref(), *digest),
+    let is_large = bytes.len() > SMALL_BYTES;
+    let parse = move || match digest {
+        None => Manifest::parse(bytes, declared.as_ref()),
+        Some(digest) => Manifest::parse_expecting(bytes, declared.as_ref(), digest),
+    };
+    let parsed = if is_large {
+        let failed = |error| Error::io("parse a manifest", "", io::Error::other(error));
+        spawn_blocking(parse).await.map_err(failed)?
+    } else {
+        parse()
     };
     parsed.map_err(|error| match error {
         ManifestError::Mismatch { .. } => Refusal::bad_request(ErrorCode::DigestInvalid, error.to_string()),
         _ => invalid(error.to_string()),
     })
+}
+
+fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal::bad_request(ErrorCode::ManifestInvalid, message)
 }

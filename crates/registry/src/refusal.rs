@@ -15,6 +15,9 @@ use crate::{ResponseBody, answer::Answer, incoming};
 /// How long a client is asked to wait when it met another writer, in seconds.
 const BUSY_SECONDS: &str = "1";
 
+/// How long a client is asked to wait when too many upload at once, in seconds.
+const CROWDED_SECONDS: &str = "5";
+
 /// An answer that says no.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -56,6 +59,13 @@ impl Refusal {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid, message)
     }
 
+    /// Too many uploads are at work, and none ended while the client waited.
+    pub(crate) fn crowded() -> Self {
+        let message = "too many uploads are under way; try again later";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message)
+            .with_header(header::RETRY_AFTER, HeaderValue::from_static(CROWDED_SECONDS))
+    }
+
     #[must_use]
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
@@ -71,6 +81,11 @@ impl Refusal {
 
     pub(crate) fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// Whether it says no more than that something is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND && self.cause.is_none()
     }
 
     pub(crate) fn code(&self) -> ErrorCode {

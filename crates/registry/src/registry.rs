@@ -12,8 +12,9 @@ use http_body::Body;
 use hyper::service::Service;
 use pier_content::{BlobStore, Catalog, Error, error::BoxError};
 use pier_oci::wire::ErrorCode;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use crate::{
     FileQueue, ResponseBody, Settings, action::Action, answer::Answer, incoming::RequestBody,
@@ -47,6 +48,8 @@ pub(crate) struct Inner {
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) settings: Settings,
+    /// A permit for each upload that may be at work.
+    pub(crate) turns: Arc<Semaphore>,
     /// Writes that go on when their client is gone.
     tasks: TaskTracker,
 }
@@ -63,7 +66,9 @@ pub(crate) struct Reading<'a> {
 impl Registry {
     /// A registry over a store and its names.
     pub fn new(blobs: Arc<dyn BlobStore>, catalog: Arc<dyn Catalog>, settings: Settings) -> Self {
-        Self { inner: Arc::new(Inner { blobs, catalog, settings, tasks: TaskTracker::new() }) }
+        let turns = settings.max_uploads.get().min(Semaphore::MAX_PERMITS);
+        let turns = Arc::new(Semaphore::new(turns));
+        Self { inner: Arc::new(Inner { blobs, catalog, settings, turns, tasks: TaskTracker::new() }) }
     }
 
     /// The service for one connection whose socket is a [`FileSocket`](crate::FileSocket); `queue` is that socket's.
@@ -102,7 +107,8 @@ impl Connection {
 }
 
 impl Registry {
-    /// Answers one request and says so in the log, in one line.
+    /// Answers one request and says so in the log, in one line: writes and failures as `info`, what an operator asks
+    /// about later; reads that succeed or find nothing as `debug`, since they are many and change nothing.
     async fn answer<B>(&self, request: Request<B>, queue: Option<&FileQueue>) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -111,16 +117,19 @@ impl Registry {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
         let body = RequestBody::new(body, &parts.headers, self.inner.settings.idle_timeout);
-        // The path names repository, digest, tag or session; the query may name more than a log should hold.
-        let span = tracing::info_span!("request", method = %parts.method, path = parts.uri.path());
+        let is_read = parts.method.is_safe();
+        let span = if is_read { quiet_span(&parts) } else { span(&parts) };
         let outcome = self.inner.act(&parts, body, queue).instrument(span.clone()).await;
-        let _entered = span.entered();
+        // A span costs more than the answer to a small read, so a read gets one only to be told about.
+        let is_failure = matches!(&outcome, Err(refusal) if !is_read || !refusal.is_not_found());
+        let _entered =
+            if is_read && is_failure && span.is_disabled() { self::span(&parts) } else { span }.entered();
         let elapsed = started.elapsed();
         let mut response = match outcome {
             Ok(answer) => {
                 let response = answer.into_response();
                 let status = response.status().as_u16();
-                if parts.method.is_safe() {
+                if is_read {
                     tracing::debug!(status, ?elapsed, "answered");
                 } else {
                     tracing::info!(status, ?elapsed, "answered");
@@ -131,7 +140,10 @@ impl Registry {
                 let status = refusal.status().as_u16();
                 match refusal.cause() {
                     Some(cause) => tracing::error!(status, ?elapsed, code = %refusal.code(), cause, "failed"),
-                    None => tracing::info!(status, ?elapsed, code = %refusal.code(), "refused"),
+                    None if is_failure => {
+                        tracing::info!(status, ?elapsed, code = %refusal.code(), "refused");
+                    }
+                    None => tracing::debug!(status, ?elapsed, code = %refusal.code(), "refused"),
                 }
                 refusal.into_response()
             }
@@ -209,6 +221,16 @@ impl Inner {
 /// clients show it.
 pub fn refusal(status: StatusCode, code: ErrorCode, message: &str) -> Response<ResponseBody> {
     Refusal::new(status, code, message).into_response()
+}
+
+/// What every line about a request says. The path names repository, digest, tag or session; the query is never logged,
+/// since it may name more than a log should hold.
+fn span(parts: &Parts) -> Span {
+    tracing::info_span!("request", method = %parts.method, path = parts.uri.path())
+}
+
+fn quiet_span(parts: &Parts) -> Span {
+    tracing::debug_span!("request", method = %parts.method, path = parts.uri.path())
 }
 
 /// A HEAD is answered with what a GET would say, its length included.

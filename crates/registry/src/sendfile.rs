@@ -11,7 +11,12 @@
 //! counted against the pieces in the queue, and a difference ends the connection: a hyper that copies bodies would be
 //! caught before the first wrong byte.
 //!
+//! Some file systems know no `sendfile(2)`. The pieces that wait by the time that shows are copied ([`copying`]), and
+//! bodies of the connection are from then on read as usual.
+//!
 //! Only for plain HTTP/1: TLS and HTTP/2 have to see the bytes, and there bodies are read as usual.
+
+mod copying;
 
 use std::{
     collections::VecDeque,
@@ -28,6 +33,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::{io::Interest, net::TcpStream};
 
+use self::copying::Copying;
 use crate::sys;
 
 /// The longest piece of a file that goes through hyper at once. hyper flushes when more than about 400 KiB wait, so
@@ -42,12 +48,29 @@ static HOLE: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(vec![0; 2 << 20]));
 pub struct FileSocket {
     io: TokioIo<TcpStream>,
     queue: FileQueue,
+    /// The front piece on its way through memory, once `sendfile(2)` was refused.
+    copying: Option<Copying>,
 }
 
 /// The pieces of files that one connection has still to send. The connection's service gives it to
 /// [`Registry::connection`](crate::Registry::connection).
 #[derive(Clone, Default)]
-pub struct FileQueue(Arc<Mutex<VecDeque<Piece>>>);
+pub struct FileQueue(Arc<Mutex<Pieces>>);
+
+#[derive(Default)]
+struct Pieces {
+    waiting: VecDeque<Piece>,
+    sending: Sending,
+}
+
+/// How pieces get to the socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Sending {
+    #[default]
+    ByKernel,
+    /// The kernel refused to.
+    Copied,
+}
 
 struct Piece {
     file: Arc<File>,
@@ -58,7 +81,7 @@ struct Piece {
 impl FileSocket {
     /// Wraps a connection.
     pub fn new(stream: TcpStream) -> Self {
-        Self { io: TokioIo::new(stream), queue: FileQueue::default() }
+        Self { io: TokioIo::new(stream), queue: FileQueue::default(), copying: None }
     }
 
     /// The queue that bodies of this connection put their pieces in.
@@ -67,12 +90,20 @@ impl FileSocket {
     }
 
     /// Sends from the front of the queue until `wanted` bytes are sent or the socket takes no more.
-    fn poll_send(&self, cx: &mut Context<'_>, wanted: u64) -> Poll<io::Result<usize>> {
-        let stream = self.io.inner();
+    fn poll_send(&mut self, cx: &mut Context<'_>, wanted: u64) -> Poll<io::Result<usize>> {
         let mut sent = 0;
         while sent < wanted {
+            if !self.queue.takes_files() {
+                match self.poll_copy(cx, wanted - sent) {
+                    Poll::Pending if sent > 0 => break,
+                    outcome => sent += ready!(outcome)?,
+                }
+                continue;
+            }
+            let stream = self.io.inner();
             match self.queue.send_front(stream, wanted - sent) {
                 Ok(bytes) => sent += bytes,
+                Err(error) if sys::is_refused(&error) => self.queue.copy_from_now_on(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if sent > 0 {
@@ -112,20 +143,29 @@ impl FileQueue {
     /// the hole's length.
     pub(crate) fn push(&self, file: Arc<File>, offset: u64, length: u64) -> Bytes {
         let covered = usize::try_from(length).unwrap_or(usize::MAX).min(HOLE.len());
-        self.lock().push_back(Piece { file, offset, length: covered as u64 });
+        self.lock().waiting.push_back(Piece { file, offset, length: covered as u64 });
         HOLE.slice(..covered)
+    }
+
+    /// Whether to put pieces of files in it; else bodies are to be read as usual.
+    pub(crate) fn takes_files(&self) -> bool {
+        self.lock().sending == Sending::ByKernel
+    }
+
+    fn copy_from_now_on(&self) {
+        self.lock().sending = Sending::Copied;
     }
 
     /// Bytes that wait.
     fn waiting(&self) -> u64 {
-        self.lock().iter().map(|piece| piece.length).sum()
+        self.lock().waiting.iter().map(|piece| piece.length).sum()
     }
 
     /// One `sendfile(2)` from the front piece.
     fn send_front(&self, stream: &TcpStream, at_most: u64) -> io::Result<u64> {
         // The system call does not wait, and only this connection's task ever takes the lock.
         let mut pieces = self.lock();
-        let Some(piece) = pieces.front_mut() else { return Err(out_of_step()) };
+        let Some(piece) = pieces.waiting.front_mut() else { return Err(out_of_step()) };
         let count = usize::try_from(piece.length.min(at_most)).map_err(io::Error::other)?;
         let sent =
             stream.try_io(Interest::WRITABLE, || sys::send_file(stream, &piece.file, piece.offset, count))?;
@@ -136,17 +176,25 @@ impl FileQueue {
             ));
         }
         let sent = sent as u64;
-        piece.offset += sent;
-        piece.length -= sent;
-        if piece.length == 0 {
-            pieces.pop_front();
-        }
+        pieces.advance(sent);
         Ok(sent)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Piece>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Pieces> {
         // Nothing panics while it is held with the queue half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pieces {
+    /// Takes note that so many bytes of the front piece are sent.
+    fn advance(&mut self, sent: u64) {
+        let Some(piece) = self.waiting.front_mut() else { return };
+        piece.offset += sent;
+        piece.length -= sent;
+        if piece.length == 0 {
+            self.waiting.pop_front();
+        }
     }
 }
 
@@ -217,7 +265,10 @@ impl Read for FileSocket {
 
 impl fmt::Debug for FileSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileSocket").field("io", self.io.inner()).field("queue", &self.queue).finish()
+        f.debug_struct("FileSocket")
+            .field("io", self.io.inner())
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an operator may choose about the API.
 
-use std::{fmt, time::Duration};
+use std::{fmt, num::NonZeroUsize, time::Duration};
 
 use pier_content::Completeness;
 
@@ -16,6 +16,9 @@ pub struct Settings {
     /// How long a client that sends a body may send nothing before its connection is given up.
     /// What arrived of an upload is kept.
     pub idle_timeout: Duration,
+    /// Requests with large bodies that are worked on at once; each takes about 2.4 MiB of memory. Further ones wait, for
+    /// [`idle_timeout`](Self::idle_timeout) at most, and are then asked to come again.
+    pub max_uploads: NonZeroUsize,
     /// Items on one page of a listing.
     pub pages: PageSizes,
     /// Whether a manifest's children have to be in its repository.
@@ -36,14 +39,15 @@ pub struct PageSizes {
 pub struct SessionKey([u8; 32]);
 
 impl Settings {
-    /// The defaults: manifests of up to 4 MiB, blobs of any size, a minute of silence, pages of 1000 and at most
-    /// 10,000 items, complete manifests.
+    /// The defaults: manifests of up to 4 MiB, blobs of any size, a minute of silence, 256 uploads at once, pages of
+    /// 1000 and at most 10,000 items, complete manifests.
     pub fn new(session_key: SessionKey) -> Self {
         Self {
             session_key,
             max_manifest_bytes: 4 << 20,
             max_blob_bytes: None,
             idle_timeout: Duration::from_mins(1),
+            max_uploads: const { NonZeroUsize::new(256).unwrap() },
             pages: PageSizes { default: 1000, max: 10_000 },
             completeness: Completeness::Strict,
         }

@@ -58,9 +58,31 @@ pub(crate) fn send_file(socket: impl AsFd, file: &File, offset: u64, count: usiz
     Ok(rustix::fs::sendfile(socket, file, Some(&mut offset), count)?)
 }
 
+/// Whether an error of [`send_file`] is about the file's kind: its file system cannot do it, and copying will do.
+pub(crate) fn is_refused(error: &io::Error) -> bool {
+    let refusals = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::OVERFLOW];
+    Errno::from_io_error(error).is_some_and(|errno| refusals.contains(&errno))
+}
+
 /// Writes slices to a socket that does not block, and says that more follows at once, so that a response's head and
 /// the first bytes of its body share a packet.
 pub(crate) fn send_with_more(socket: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
     Ok(sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_sent_is_told_from_a_socket_that_fails() {
+        let (socket, peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        // Read as usual, and not known to `sendfile(2)`.
+        let pages = File::open("/proc/self/pagemap").unwrap();
+        assert!(is_refused(&send_file(&socket, &pages, 0, 4096).unwrap_err()));
+        drop(peer);
+        let file = File::open("/proc/self/exe").unwrap();
+        assert!(!is_refused(&send_file(&socket, &file, 0, 1).unwrap_err()));
+    }
 }

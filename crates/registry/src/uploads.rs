@@ -6,6 +6,10 @@
 //!
 //! What a request writes, it writes in a task of its own: a client that hangs up in the middle of a chunk ends the
 //! request, and the task still writes what had arrived, so that the status tells the true offset.
+//!
+//! So many of these tasks as [`Settings::max_uploads`](crate::Settings::max_uploads) says are at work at once, whatever
+//! the number of connections and of streams in them, since each holds buffers. The others wait for their turn, and
+//! their clients send no more than the sockets hold.
 
 use std::sync::Arc;
 
@@ -15,6 +19,7 @@ use pier_oci::{
     Digest, RepositoryName, SessionId,
     wire::{Chunk, Endpoint, ErrorCode},
 };
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use crate::{
     action::StartUpload, answer::Answer, incoming::RequestBody, refusal::Refusal, registry::Inner, session,
@@ -66,8 +71,12 @@ impl Inner {
             }
             StartUpload::Whole { digest } => {
                 let session = self.new_session(repository)?;
-                self.in_task(move |inner| async move { inner.upload_whole(&session, digest, body).await })
-                    .await
+                let (turn, body) = self.turn(body).await?;
+                self.in_task(move |inner| async move {
+                    let _turn = turn;
+                    inner.upload_whole(&session, digest, body).await
+                })
+                .await
             }
             StartUpload::Session => {
                 body.discard().await;
@@ -101,7 +110,7 @@ impl Inner {
     }
 
     async fn upload_whole(&self, session: &Session, digest: Digest, body: RequestBody) -> Outcome {
-        let filling = self.part(IngestKey::NewUpload(session.id)).await?;
+        let (filling, body) = self.part_for(IngestKey::NewUpload(session.id), body).await?;
         let outcome = match self.append(session, &*filling, None, body).await {
             Ok(_) => self.publish(session, &*filling, digest).await,
             Err(refusal) => Err(refusal),
@@ -122,8 +131,10 @@ impl Inner {
         body: RequestBody,
     ) -> Outcome {
         let (session, body) = self.session_for(repository, id, body).await?;
+        let (turn, body) = self.turn(body).await?;
         self.in_task(move |inner| async move {
-            let filling = inner.part(IngestKey::Upload(session.id)).await?;
+            let _turn = turn;
+            let (filling, body) = inner.part_for(IngestKey::Upload(session.id), body).await?;
             let offset = inner.append(&session, &*filling, chunk, body).await?;
             Ok(session.answer(StatusCode::ACCEPTED, offset))
         })
@@ -140,8 +151,10 @@ impl Inner {
         body: RequestBody,
     ) -> Outcome {
         let (session, body) = self.session_for(repository, id, body).await?;
+        let (turn, body) = self.turn(body).await?;
         self.in_task(move |inner| async move {
-            let filling = inner.part(IngestKey::Upload(session.id)).await?;
+            let _turn = turn;
+            let (filling, body) = inner.part_for(IngestKey::Upload(session.id), body).await?;
             inner.append(&session, &*filling, chunk, body).await?;
             inner.publish(&session, &*filling, digest).await?;
             Ok(created(&session.repository, digest))
@@ -201,6 +214,28 @@ impl Inner {
             // An upload has no digest before its commit, so it is neither there already nor followed.
             Ingest::Present(_) | Ingest::Following(_) => Err(Refusal::upload_unknown()),
         }
+    }
+
+    /// The part behind the session of a request with a body, which is read when the part is not to be had.
+    async fn part_for(&self, key: IngestKey, body: RequestBody) -> Outcome<(Box<dyn Filling>, RequestBody)> {
+        match self.part(key).await {
+            Ok(filling) => Ok((filling, body)),
+            Err(refusal) => {
+                body.discard().await;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Waits until fewer uploads are at work than may be. To be held as long as the upload is.
+    pub(crate) async fn turn(&self, body: RequestBody) -> Outcome<(OwnedSemaphorePermit, RequestBody)> {
+        let turn = timeout(self.settings.idle_timeout, Arc::clone(&self.turns).acquire_owned()).await;
+        // Nobody closes the semaphore.
+        if let Ok(Ok(turn)) = turn {
+            return Ok((turn, body));
+        }
+        body.discard().await;
+        Err(Refusal::crowded())
     }
 
     /// Writes the body behind what is there. Gives the new offset.

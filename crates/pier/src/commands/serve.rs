@@ -27,6 +27,7 @@ pub(crate) async fn run(options: &Serve, config: &Config) -> Result<Status, Fail
     let settings = Settings {
         max_blob_bytes: section.max_blob_bytes,
         idle_timeout: section.idle_timeout,
+        max_uploads: section.max_uploads,
         ..Settings::new(key)
     };
     let registry = Registry::new(Arc::clone(&store) as _, Arc::clone(&store) as _, settings);

@@ -20,7 +20,7 @@ fn a_mistyped_key_is_refused() {
     check_refused(
         "[serve]\nlisen = \"127.0.0.1:0\"\n",
         "line 2: unknown field `lisen`, expected one of `listen`, `plain-http`, `allow-anonymous`, `max-connections`, \
-         `max-blob-bytes`, `idle-timeout`, `drain-timeout`",
+         `max-uploads`, `max-blob-bytes`, `idle-timeout`, `drain-timeout`",
     );
     check_refused(
         "[server]\n",

@@ -41,6 +41,10 @@ const AHEAD_BYTES: u64 = 2 << 20;
 /// Below this a body is copied: a queue of pieces would not pay.
 const SENDFILE_FROM_BYTES: u64 = 32 << 10;
 
+/// How far apart the bytes of a piece are that are looked for in the page cache: what the kernel reads ahead at once, if
+/// nobody changed that, and mostly also drops at once.
+const SAMPLED_BYTES: usize = 128 << 10;
+
 /// A buffer for [`warm`], which reads only to have the kernel read. It stays in the CPU's cache.
 const WARMING_BYTES: usize = 64 << 10;
 
@@ -63,7 +67,7 @@ enum Way {
 impl FileBody {
     pub(super) fn new(file: Arc<File>, digest: Digest, range: Range<u64>, queue: Option<FileQueue>) -> Self {
         let way = match queue {
-            Some(queue) if range.end - range.start >= SENDFILE_FROM_BYTES => {
+            Some(queue) if range.end - range.start >= SENDFILE_FROM_BYTES && queue.takes_files() => {
                 Way::Sent { queue, warming: None }
             }
             _ => Way::Copied { buffers: Buffers::default(), reading: None },
@@ -80,6 +84,10 @@ impl FileBody {
         let left = self.left();
         if left == 0 {
             return Poll::Ready(None);
+        }
+        // The file system of an earlier piece was found to know no `sendfile(2)`.
+        if matches!(&self.way, Way::Sent { queue, warming: None } if !queue.takes_files()) {
+            self.way = Way::Copied { buffers: Buffers::default(), reading: None };
         }
         let (file, position) = (&self.file, self.position);
         let chunk = match &mut self.way {
@@ -152,11 +160,12 @@ fn poll_sent(
     Poll::Ready(Ok(queue.push(Arc::clone(file), position, length)))
 }
 
-/// Whether the first and the last byte of a piece are in the page cache. What lies between them can be missing all the
-/// same; then `sendfile(2)` waits for the disk once.
+/// Whether a piece seems to be in the page cache, by samples and its last byte. What lies between them can be missing
+/// all the same, or be dropped before it is sent; then `sendfile(2)` waits for the disk once.
 fn is_cached(file: &File, position: u64, length: u64) -> io::Result<bool> {
     let mut byte = [0];
-    for offset in [position, position + length - 1] {
+    let samples = (0..length).step_by(SAMPLED_BYTES).chain([length - 1]);
+    for offset in samples.map(|sample| position + sample) {
         match sys::read_cached(file, &mut byte, offset)? {
             Cached::Read(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Cached::Read(_) => {}

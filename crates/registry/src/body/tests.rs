@@ -138,6 +138,29 @@ async fn a_hole_is_never_sent_itself() {
     assert_eq!(received, b"");
 }
 
+/// A file that is read as usual and that `sendfile(2)` refuses: the kernel's table of this process's pages, at the
+/// entries of memory that is in use. Each is eight bytes of which the highest bit is set.
+#[tokio::test]
+async fn a_file_that_the_kernel_does_not_send_is_copied() {
+    const BYTES: usize = 64 << 10;
+    const PAGE_BYTES: usize = 4096;
+    let in_use = vec![1_u8; (BYTES / 8 + 1) * PAGE_BYTES];
+    let start = in_use.as_ptr().addr().div_ceil(PAGE_BYTES) as u64 * 8;
+    let pages = Arc::new(File::open("/proc/self/pagemap").unwrap());
+    let size = start + BYTES as u64;
+    let blob = Blob { digest: Digest::sha256(b""), size, body: Body::File(pages) };
+    let received = received(Server::Sends, blob, start..size, 2).await;
+    drop(in_use);
+    let (first, rest) = split(&received);
+    // The second request finds a connection that takes no files any more.
+    let (second, rest) = split(rest);
+    for body in [first, second] {
+        assert_eq!(body.len(), BYTES);
+        assert!(body.chunks_exact(8).all(|entry| entry[7] & 0x80 != 0));
+    }
+    assert_eq!(rest, b"");
+}
+
 #[tokio::test]
 async fn a_socket_without_a_queue_serves_like_any_other() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

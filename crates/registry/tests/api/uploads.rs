@@ -1,6 +1,7 @@
 //! End-4 to end-6, end-11, end-13, end-14.
 
 use std::{
+    num::NonZeroUsize,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -263,4 +264,70 @@ async fn a_second_request_on_a_session_in_use_is_told_so() {
     drop(sender);
     assert_eq!(patch.await.unwrap().status(), 202);
     assert_eq!(get(&registry, &session).await.is(204).header("range"), "0-3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_body_is_read_so_that_the_client_reads_the_refusal() {
+    let registry = registry();
+    let busy = open(&registry, "a").await;
+    let (holder, request) = fed_patch(&busy);
+    let patch = tokio::spawn({
+        let registry = registry.clone();
+        async move { registry.handle(request).await }
+    });
+    holder.send(Ok(Bytes::from_static(&CONTENT[..4]))).await.unwrap();
+    holder.reserve().await.unwrap();
+    let expired = open(&registry, "a").await;
+    send(&registry, "DELETE", &expired, &[], "").await.is(204);
+
+    for (session, status) in [(&busy, 409), (&expired, 404)] {
+        let (sender, request) = fed_patch(session);
+        let sending = async {
+            for _ in 0..3 {
+                sender.send(Ok(Bytes::from_static(CONTENT))).await.unwrap();
+            }
+            drop(sender);
+        };
+        let (response, ()) = tokio::join!(registry.handle(request), sending);
+        assert_eq!(response.status(), status);
+    }
+    drop(holder);
+    assert_eq!(patch.await.unwrap().status(), 202);
+}
+
+#[tokio::test(start_paused = true)]
+async fn uploads_over_the_limit_wait_and_are_then_asked_to_come_again() {
+    let mut settings = settings();
+    settings.max_uploads = NonZeroUsize::MIN;
+    let half = settings.idle_timeout / 2;
+    let registry = registry_with(settings);
+    let (first, second) = (open(&registry, "a").await, open(&registry, "a").await);
+    let (holder, request) = fed_patch(&first);
+    let holding = tokio::spawn({
+        let registry = registry.clone();
+        async move { registry.handle(request).await }
+    });
+    holder.send(Ok(Bytes::from_static(&CONTENT[..4]))).await.unwrap();
+    holder.reserve().await.unwrap();
+
+    let waiting = tokio::spawn({
+        let (registry, second) = (registry.clone(), second.clone());
+        async move { send(&registry, "PATCH", &second, &[], CONTENT).await }
+    });
+    // The first goes on sending all the while.
+    while !waiting.is_finished() {
+        tokio::time::advance(half).await;
+        holder.send(Ok(Bytes::from_static(CONTENT))).await.unwrap();
+    }
+    let refused = waiting.await.unwrap().refused(429, "TOOMANYREQUESTS");
+    assert_eq!(refused.header("retry-after"), "5");
+    assert_eq!(get(&registry, &second).await.is(204).header("range"), "0-0");
+
+    let waiting = tokio::spawn({
+        let (registry, second) = (registry.clone(), second.clone());
+        async move { send(&registry, "PATCH", &second, &[], CONTENT).await }
+    });
+    drop(holder);
+    assert_eq!(holding.await.unwrap().status(), 202);
+    waiting.await.unwrap().is(202);
 }
