@@ -31,9 +31,9 @@ pub(crate) async fn run(options: &Serve, config: &Config) -> Result<Status, Fail
         ..Settings::new(key)
     };
     let registry = Registry::new(Arc::clone(&store) as _, Arc::clone(&store) as _, settings);
-    tracing::info!(address = %listener.address(), data = %config.data.display(), "serving");
     // Before the line: whoever has read it may send a signal, and expects an end in good order.
     let signals = Signals::listen()?;
+    tracing::info!(address = %listener.address(), data = %config.data.display(), "serving");
     output::line(&format!("listening on http://{}", listener.address()))?;
     serve::run(listener, signals, registry, &section).await
 }
