@@ -186,11 +186,9 @@ impl From<Error> for Refusal {
                 Self::bad_request(ErrorCode::BlobUploadInvalid, message)
             }
             Error::Unavailable { .. } => {
-                let refusal = Self::new(
-                    StatusCode::BAD_GATEWAY,
-                    ErrorCode::Unavailable,
-                    "content could not be fetched",
-                );
+                let message = "this cannot be answered just now";
+                let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message)
+                    .with_header(header::RETRY_AFTER, HeaderValue::from_static(BUSY_SECONDS));
                 Self { cause: Some(Box::new(error)), ..refusal }
             }
             Error::Unsupported { .. } => {

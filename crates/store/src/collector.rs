@@ -19,6 +19,7 @@ use std::{fs, io::ErrorKind, path::PathBuf, sync::Arc};
 use pier_content::{Error, Result, Subject};
 use pier_oci::Digest;
 use rusqlite::{Connection, params};
+use tokio::sync::SemaphorePermit;
 
 use crate::{
     Store,
@@ -65,6 +66,7 @@ impl Store {
     /// Safe beside every other call and in several processes at once. What a manifest names, what is leased or
     /// pinned, and what was acknowledged within its lease, stays.
     pub async fn collect(&self, leases: Leases) -> Result<Collected> {
+        let _turn = self.context.turn_to_collect().await?;
         let context = Arc::clone(&self.context);
         blocking(move || empty_trash(&context)).await?;
         let mut collected = Collected { parts: self.expire_parts().await?, ..Collected::default() };
@@ -115,8 +117,18 @@ struct Round {
 }
 
 impl Context {
+    /// One at a time in a process: a file may move only after the transaction that took its row is durable, and not
+    /// in the same group of commands.
+    pub(crate) async fn turn_to_collect(&self) -> Result<SemaphorePermit<'_>> {
+        self.collecting.acquire().await.map_err(|error| Error::Database {
+            operation: "wait for a collection to end",
+            source: error.into(),
+        })
+    }
+
     /// Removes one blob now, if nothing keeps it.
     pub(crate) async fn delete_blob(self: &Arc<Self>, digest: Digest) -> Result<()> {
+        let _turn = self.turn_to_collect().await?;
         let now = self.clock.now();
         let condemned = self
             .catalog
@@ -219,6 +231,8 @@ impl Context {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("stat", from, error)),
         };
+        // A rename onto another name of the same file does nothing, and says that it was done.
+        sys::remove(&to, Entry::File)?;
         fs::rename(&from, &to).at("move to the trash", &from)?;
         Ok(Some((to, bytes)))
     }

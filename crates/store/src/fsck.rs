@@ -172,6 +172,7 @@ impl Context {
                 }
             }
             Repair::Yes => {
+                let _turn = self.turn_to_collect().await?;
                 let forgotten = self
                     .catalog
                     .write("forget a corrupt blob", move |connection| {

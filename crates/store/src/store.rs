@@ -12,6 +12,7 @@ use pier_content::{
     Subject,
 };
 use pier_oci::{Descriptor, Digest, Manifest, RepositoryName, Selector, Tag};
+use tokio::sync::Semaphore;
 
 use crate::{
     Clock, OpenError,
@@ -63,6 +64,8 @@ pub(crate) struct Context {
     pub(crate) catalog: CatalogFile,
     pub(crate) options: StoreOptions,
     pub(crate) clock: Clock,
+    /// Held by the one task of this process that takes content away.
+    pub(crate) collecting: Semaphore,
 }
 
 impl Store {
@@ -74,7 +77,8 @@ impl Store {
         let blobs = Blobs::open_folders(&dir).map_err(unusable)?;
         let catalog = CatalogFile::open(dir.catalog()).map_err(unusable)?;
         let clock = options.clock.clone();
-        let context = Arc::new(Context { dir, blobs, catalog, options, clock });
+        let context =
+            Arc::new(Context { dir, blobs, catalog, options, clock, collecting: Semaphore::new(1) });
         crate::collector::empty_trash(&context).map_err(unusable)?;
         Ok(Self { context, parts: Arc::default() })
     }

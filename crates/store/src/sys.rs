@@ -169,8 +169,8 @@ pub(crate) fn reserve(file: &File, offset: u64, length: u64) {
 pub(crate) fn trim(file: &File, path: &Path, length: u64) -> Result<()> {
     /// What a file system may take beyond the bytes without there being a reservation.
     const SLACK: u64 = 1 << 20;
-    let taken = file.metadata().at("stat", path)?.blocks() * 512;
-    if taken <= length + SLACK {
+    let metadata = file.metadata().at("stat", path)?;
+    if metadata.len() == length && metadata.blocks() * 512 <= length + SLACK {
         return Ok(());
     }
     rustix::fs::ftruncate(file, length).at("trim", path)

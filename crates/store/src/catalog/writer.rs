@@ -81,7 +81,10 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         drop(self.commands.take());
-        if let Some(thread) = self.thread.take() {
+        // The last holder may be a command, and then this is the thread itself, which ends by itself.
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != thread::current().id()
+        {
             // A panic of the thread has been reported by itself.
             drop(thread.join());
         }
@@ -132,7 +135,11 @@ fn in_savepoint<T>(connection: &Connection, command: impl FnOnce(&Connection) ->
         .unwrap_or_else(|_| Err(database::damaged("run a command", "it panicked")));
     match outcome {
         Ok(value) => {
-            run("RELEASE command").during("finish")?;
+            if let Err(error) = run("RELEASE command") {
+                // It cannot be told what of the command would be committed: the whole group goes.
+                connection.execute_batch("ROLLBACK").during("roll back")?;
+                return Err(error).during("finish");
+            }
             Ok(value)
         }
         Err(error) => {

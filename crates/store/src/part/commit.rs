@@ -32,7 +32,11 @@ pub(super) async fn commit(inner: &Arc<Inner>, commit: Commit) -> Result<Blob> {
     inner.shared().set_phase(Phase::Committed(blob.clone()));
     drop(committing);
     let done = Arc::clone(inner);
-    if let Err(error) = blocking(move || done.folder.remove()).await {
+    let removed = blocking(move || {
+        let _alone = done.alone();
+        done.folder.remove()
+    });
+    if let Err(error) = removed.await {
         // The blob is committed. What is left of the part expires.
         tracing::warn!(%error, digest = %commit.digest, "cannot remove a part after its commit");
     }
@@ -45,14 +49,15 @@ struct Begun {
     size: u64,
     /// The content that it is about. Work that comes late must not touch another.
     epoch: u64,
+    /// This commit. Work of one that was given up must not act for a later one.
+    commit: u64,
 }
 
 /// A file whose bytes hash to what was asked for, and which takes no more.
 #[derive(Clone)]
 struct Verified {
     data: Data,
-    size: u64,
-    epoch: u64,
+    begun: Begun,
 }
 
 /// Puts the part back to taking bytes unless the commit came to its end.
@@ -63,6 +68,7 @@ impl Drop for Committing<'_> {
         let mut state = self.0.shared().state();
         if matches!(state.phase, Phase::Committing) {
             state.phase = Phase::Filling;
+            state.commit += 1;
         }
     }
 }
@@ -77,6 +83,9 @@ fn begin(inner: &Inner, commit: &Commit) -> Result<Begun> {
         return Err(invalid(format!("it cannot be committed as `{}`", commit.digest)));
     }
     let mut state = inner.shared().state();
+    if let Some(lost) = &state.lost {
+        return Err(lost.to_error());
+    }
     if !matches!(state.phase, Phase::Filling) {
         return Err(invalid("it cannot be committed twice".to_owned()));
     }
@@ -86,16 +95,17 @@ fn begin(inner: &Inner, commit: &Commit) -> Result<Begun> {
         return Err(invalid(format!("{there} of {whole} bytes are there from the beginning on")));
     }
     state.phase = Phase::Committing;
-    Ok(Begun { size: whole, epoch: state.epoch })
+    state.commit += 1;
+    Ok(Begun { size: whole, epoch: state.epoch, commit: state.commit })
 }
 
 /// Takes the hash to the end and compares. What does not match is thrown away.
 async fn verify(inner: &Arc<Inner>, expected: &Digest, begun: Begun) -> Result<Verified> {
-    let Begun { size, epoch } = begun;
+    let Begun { size, epoch, commit } = begun;
     let (worker, expected) = (Arc::clone(inner), *expected);
     blocking(move || {
         let _alone = worker.alone();
-        worker.expect_epoch(epoch)?;
+        worker.expect_commit(commit, epoch)?;
         let (data, hashing) = {
             let mut state = worker.shared().state();
             (state.data.clone(), state.hashing.take())
@@ -116,7 +126,7 @@ async fn verify(inner: &Arc<Inner>, expected: &Digest, begun: Begun) -> Result<V
             worker.empty(Rejected::Digest { expected, actual })?;
             return Err(Error::Integrity { expected, actual, origin: None });
         }
-        Ok(Verified { data, size, epoch })
+        Ok(Verified { data, begun })
     })
     .await
 }
@@ -136,8 +146,8 @@ async fn publish(inner: &Arc<Inner>, commit: &Commit, verified: &Verified) -> Re
             queued?;
             link(inner, verified, path.clone(), commit.digest).await?;
         }
-        if write_row(context, commit, verified.size, path.clone()).await? {
-            return open(context, commit.digest, verified.size).await;
+        if write_row(context, commit, verified.begun.size, path.clone(), Place::of(known)).await? {
+            return open(context, commit.digest, verified.begun.size).await;
         }
     }
     Err(Error::Unavailable {
@@ -151,19 +161,16 @@ async fn publish(inner: &Arc<Inner>, commit: &Commit, verified: &Verified) -> Re
 /// Makes the bytes durable. A device may report a failure to write only once, and then call the same bytes clean:
 /// so after a failure they are thrown away.
 async fn sync(inner: &Arc<Inner>, verified: &Verified) -> Result<()> {
-    inner.flushed().await;
-    let (worker, Verified { data, size, epoch }) = (Arc::clone(inner), verified.clone());
+    let (worker, Verified { data, begun }) = (Arc::clone(inner), verified.clone());
     blocking(move || {
-        let synced = {
-            let _together = worker.together();
-            worker.expect_epoch(epoch)?;
-            let sealed = worker.shared().state().writable == Writable::Sealed;
-            let trimmed = if sealed { Ok(()) } else { sys::trim(&data.file, &data.path, size) };
-            trimmed.and_then(|()| sys::sync_data(&data.file, &data.path))
-        };
-        if synced.is_err() {
-            let _alone = worker.alone();
-            worker.expect_epoch(epoch)?;
+        // Alone, so that a sync that is under way is over, and its failure known.
+        let _alone = worker.alone();
+        worker.expect_commit(begun.commit, begun.epoch)?;
+        let sealed = worker.shared().state().writable == Writable::Sealed;
+        let trimmed = if sealed { Ok(()) } else { sys::trim(&data.file, &data.path, begun.size) };
+        let synced = trimmed.and_then(|()| sys::sync_data(&data.file, &data.path));
+        if let Err(error) = &synced {
+            worker.lose(error, &data);
             worker.empty(Rejected::Reset)?;
         }
         synced
@@ -183,10 +190,10 @@ async fn announce(context: &Arc<Context>, digest: &Digest) -> Result<()> {
 
 /// Gives the verified file its place, whatever is there, and makes that durable.
 async fn link(inner: &Arc<Inner>, verified: &Verified, path: PathBuf, digest: Digest) -> Result<()> {
-    let (worker, Verified { data, epoch, .. }) = (Arc::clone(inner), verified.clone());
+    let (worker, Verified { data, begun }) = (Arc::clone(inner), verified.clone());
     blocking(move || {
-        let _together = worker.together();
-        worker.expect_epoch(epoch)?;
+        let _alone = worker.alone();
+        worker.expect_commit(begun.commit, begun.epoch)?;
         // From here on it is in two places: not another byte may be written to it.
         worker.shared().state().writable = Writable::Sealed;
         sys::link_over(&data.path, &worker.folder.sealed(), &path)?;
@@ -196,16 +203,40 @@ async fn link(inner: &Arc<Inner>, verified: &Verified, path: PathBuf, digest: Di
     .await
 }
 
+/// Whose file is to be in place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The one of this commit.
+    Ours,
+    /// That of whoever committed the digest before.
+    Theirs,
+}
+
+impl Place {
+    fn of(known: bool) -> Self {
+        if known { Self::Theirs } else { Self::Ours }
+    }
+}
+
 /// Writes row, link and lease in one transaction. `false` when the collector has taken the file meanwhile, which it
 /// does only under the same lock.
-async fn write_row(context: &Arc<Context>, commit: &Commit, size: u64, path: PathBuf) -> Result<bool> {
+async fn write_row(
+    context: &Arc<Context>,
+    commit: &Commit,
+    size: u64,
+    path: PathBuf,
+    place: Place,
+) -> Result<bool> {
     let Commit { digest, link } = commit.clone();
     let now = context.clock.now();
     let lease = now.after(context.options.lease);
     context
         .catalog
         .write("commit a blob", move |connection| {
-            if !path.exists() {
+            // Their file may stay for a moment when it was found corrupt and their row was taken away.
+            let forgotten = place == Place::Theirs && blob_rows::size(connection, &digest)?.is_none();
+            let there = path.try_exists().map_err(|error| Error::io("look for", &path, error))?;
+            if forgotten || !there {
                 return Ok(false);
             }
             blob_rows::commit(connection, &digest, size, link.as_ref(), now, lease)?;

@@ -86,6 +86,8 @@ impl Folder {
 
     /// What is there, or a new empty data file.
     pub(crate) fn read(&self) -> Result<Contents> {
+        // A commit that ended between the two names of its file is not one that gave it its place.
+        sys::remove(&self.sealed(), Entry::File)?;
         let mut found = self.data_files()?;
         // A crash in a reset leaves two. The part is then what it was to become: empty.
         if found.len() > 1 {
@@ -134,13 +136,12 @@ impl Folder {
     /// Starts over with an empty data file. The old one is unlinked and never truncated: a commit that did not
     /// finish may have linked it into `blobs/`, where another process may have published it since.
     pub(crate) fn reset(&self) -> Result<Data> {
-        let old = self.data_files()?;
-        let data = self.create_data()?;
-        sys::remove(&self.path.join(PRESENT), Entry::File)?;
-        for path in old {
+        // The old bytes go first: that needs no space, and whatever fails after it, they are not taken for good again.
+        for path in self.data_files()? {
             sys::remove(&path, Entry::File)?;
         }
-        Ok(data)
+        sys::remove(&self.path.join(PRESENT), Entry::File)?;
+        self.create_data()
     }
 
     /// The list of what is there, for parts whose bytes came out of order.

@@ -13,7 +13,7 @@ use std::{
 
 use pier_content::{Error, RangeSet, Result};
 
-use crate::sys::At as _;
+use crate::sys::{self, At as _, Entry};
 
 const RECORD: usize = 16;
 
@@ -52,8 +52,13 @@ pub(super) fn append(path: &Path, ranges: &[Range<u64>]) -> Result<()> {
     let before = file.metadata().at("stat", path)?.len();
     let outcome = file.write_all(&bytes).at("write", path);
     if outcome.is_err() {
-        // Half a record would shift all that come after it.
-        cut(path, before)?;
+        if before == 0 {
+            // An empty list would say that nothing is there, where without one the length says what is.
+            sys::remove(path, Entry::File)?;
+        } else {
+            // Half a record would shift all that come after it.
+            cut(path, before)?;
+        }
     }
     outcome
 }

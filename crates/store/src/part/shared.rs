@@ -1,6 +1,10 @@
 //! What a part's writer and its readers share.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
 use pier_content::{Blob, ByteRange, Error, RangeSet};
 use pier_oci::Algorithm;
@@ -49,6 +53,10 @@ pub(super) struct State {
     /// Whether the hash may outlive this writer. Not once something is present that the list does not say: another
     /// process would write there, and the hash would be of bytes that are gone.
     pub(super) hash_outlives: bool,
+    /// Counts commits, also those that were given up: work of an earlier one must not act any more.
+    pub(super) commit: u64,
+    /// Why bytes that were written are not to be had back: the device failed to keep them. Until the part is reset.
+    pub(super) lost: Option<Lost>,
 }
 
 /// What a part is doing.
@@ -64,6 +72,19 @@ pub(super) enum Phase {
     Committed(Blob),
     /// Nobody holds it any more.
     Abandoned,
+}
+
+/// A device's failure to keep what was written, to be told to whoever works on the part.
+#[derive(Clone, Debug)]
+pub(super) struct Lost {
+    pub(super) kind: io::ErrorKind,
+    pub(super) path: PathBuf,
+}
+
+impl Lost {
+    pub(super) fn to_error(&self) -> Error {
+        Error::io("keep what was written to", &self.path, self.kind.into())
+    }
 }
 
 /// A mismatch, kept for those who followed.
@@ -99,6 +120,8 @@ impl Shared {
             unflushed: 0,
             reserved: 0,
             hash_outlives: true,
+            commit: 0,
+            lost: None,
         };
         Self { key, state: Mutex::new(state), changed: watch::Sender::new(()) }
     }
@@ -132,10 +155,15 @@ impl Shared {
     }
 
     /// Empties the state after its files were replaced.
-    pub(super) fn emptied(&self, data: Data, why: Rejected) {
+    ///
+    /// Without new ones the part can no longer be used.
+    pub(super) fn emptied(&self, data: Option<Data>, why: Rejected) {
         let mut state = self.state();
         let algorithm = state.hashing.as_ref().map_or(Algorithm::Sha256, Hashing::algorithm);
-        state.data = Some(data);
+        if data.is_none() {
+            state.phase = Phase::Aborted;
+        }
+        state.data = data;
         state.present = RangeSet::default();
         state.claimed = RangeSet::default();
         state.listed = Listed::ByLength;

@@ -1,6 +1,7 @@
 //! The one writer of a part.
 
 use std::{
+    io,
     ops::Range,
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
@@ -14,7 +15,7 @@ use super::{
     commit,
     folder::{Data, Folder, Listed, Writable},
     presence,
-    shared::{Phase, Rejected, Shared, State},
+    shared::{Lost, Phase, Rejected, Shared, State},
     table::Registration,
 };
 use crate::{
@@ -61,8 +62,10 @@ impl Writer {
     pub(crate) fn open(context: Arc<Context>, folder: Folder, registration: Registration) -> Result<Self> {
         let mut contents = folder.read()?;
         let size = registration.shared.state().size;
-        // Longer than what was announced: it is not what it claims to be.
-        if size.is_some_and(|size| contents.present.end() > size) {
+        // Longer than what was announced, or complete and shorter: it is not what it claims to be.
+        let end = contents.present.end();
+        let sealed = contents.writable == Writable::Sealed;
+        if size.is_some_and(|size| end > size || (sealed && end != size)) {
             contents.data = folder.reset()?;
             contents.present = RangeSet::default();
             contents.listed = Listed::ByLength;
@@ -110,6 +113,7 @@ impl Filling for Writer {
         blocking(move || {
             let _alone = inner.alone();
             inner.expect_filling()?;
+            inner.shared().state().lost = None;
             inner.empty(Rejected::Reset)
         })
         .await
@@ -161,6 +165,9 @@ impl Inner {
             expected: u64::MAX - length,
         })?;
         let mut state = self.shared().state();
+        if let Some(lost) = &state.lost {
+            return Err(lost.to_error());
+        }
         if !matches!(state.phase, Phase::Filling) || state.writable == Writable::Sealed {
             return Err(Error::Invalid { subject: subject(), reason: "it takes no more bytes".to_owned() });
         }
@@ -193,6 +200,9 @@ impl Inner {
         let _together = self.together();
         self.expect_epoch(job.epoch)?;
         self.expect_filling()?;
+        if self.shared().state().writable == Writable::Sealed {
+            return Err(self.invalid("it is complete"));
+        }
         let mut unwritten: Vec<Range<u64>> =
             job.pieces.iter().map(|(start, bytes)| *start..start + total(bytes)).collect();
         let outcome = self.write_pieces(job, &mut unwritten);
@@ -245,7 +255,14 @@ impl Inner {
             state.listed = Listed::InFile;
             state.present.iter().filter(|range| !present.contains(range)).collect()
         };
-        if since.is_empty() { Ok(()) } else { presence::append(&self.folder.presence(), &since) }
+        if since.is_empty() {
+            return Ok(());
+        }
+        let outcome = presence::append(&self.folder.presence(), &since);
+        if outcome.is_err() {
+            self.shared().state().hash_outlives = false;
+        }
+        outcome
     }
 
     /// Adds to the list what has become present.
@@ -289,23 +306,34 @@ impl Inner {
     /// Sends dirty bytes to the disk. It keeps the part held until it is over, and throws the bytes away if they
     /// could not be written: the device reports that once, and the next sync would call the same bytes durable.
     fn flush(&self, data: &Data, epoch: u64) {
-        let Err(error) = sys::sync_data(&data.file, &data.path) else { return };
-        tracing::warn!(%error, subject = %self.shared().key.subject(), "written bytes are lost, the transfer starts over");
+        {
+            // A commit waits at the gate until this is over, and then sees what became of it.
+            let _together = self.together();
+            let Err(error) = sys::sync_data(&data.file, &data.path) else { return };
+            if self.expect_epoch(epoch).is_err() {
+                return;
+            }
+            self.lose(&error, data);
+        }
         let _alone = self.alone();
-        if self.expect_epoch(epoch).is_ok()
+        let in_use = !matches!(self.shared().state().phase, Phase::Committed(_) | Phase::Aborted);
+        if in_use
+            && self.expect_epoch(epoch).is_ok()
             && let Err(error) = self.empty(Rejected::Reset)
         {
             tracing::error!(%error, "cannot start a transfer over");
         }
     }
 
-    /// Waits for the sync that is under way.
-    pub(super) async fn flushed(&self) {
-        let task = lock(&self.flushing).take();
-        if let Some(task) = task {
-            // A panic in it has been reported, and the commit syncs again.
-            drop(task.await);
-        }
+    /// Remembers that the device did not keep what was written.
+    pub(super) fn lose(&self, error: &Error, data: &Data) {
+        tracing::warn!(%error, subject = %self.shared().key.subject(), "written bytes are lost");
+        let kind = match error {
+            Error::StorageFull { .. } => io::ErrorKind::StorageFull,
+            Error::Io { source, .. } => source.kind(),
+            _ => io::ErrorKind::Other,
+        };
+        self.shared().state().lost = Some(Lost { kind, path: data.path.clone() });
     }
 
     /// Beside other writes.
@@ -323,10 +351,28 @@ impl Inner {
         if self.shared().state().epoch == epoch {
             return Ok(());
         }
-        Err(Error::Invalid {
-            subject: self.shared().key.subject(),
-            reason: "its content was thrown away meanwhile".to_owned(),
+        Err(match &self.shared().state().lost {
+            Some(lost) => lost.to_error(),
+            None => self.invalid("its content was thrown away meanwhile"),
         })
+    }
+
+    /// Refuses work of a commit that was given up.
+    pub(super) fn expect_commit(&self, commit: u64, epoch: u64) -> Result<()> {
+        self.expect_epoch(epoch)?;
+        let state = self.shared().state();
+        match &state.lost {
+            Some(lost) => Err(lost.to_error()),
+            None if state.commit == commit && matches!(state.phase, Phase::Committing) => Ok(()),
+            None => {
+                drop(state);
+                Err(self.invalid("this commit was given up"))
+            }
+        }
+    }
+
+    fn invalid(&self, reason: &str) -> Error {
+        Error::Invalid { subject: self.shared().key.subject(), reason: reason.to_owned() }
     }
 
     fn expect_filling(&self) -> Result<()> {
@@ -336,14 +382,19 @@ impl Inner {
             Phase::Committed(_) => "it is committed",
             Phase::Aborted | Phase::Abandoned => "it was thrown away",
         };
-        Err(Error::Invalid { subject: self.shared().key.subject(), reason: reason.to_owned() })
+        Err(self.invalid(reason))
     }
 
-    /// Throws the bytes away and keeps the part. The caller holds the gate alone.
+    /// Throws the bytes away and keeps the part. The caller holds the gate alone. When no new file can be made the part
+    /// cannot be used any more.
     pub(super) fn empty(&self, why: Rejected) -> Result<()> {
-        let data = self.folder.reset()?;
+        let reset = self.folder.reset();
+        let (data, outcome) = match reset {
+            Ok(data) => (Some(data), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
         self.shared().emptied(data, why);
-        Ok(())
+        outcome
     }
 }
 
