@@ -74,13 +74,7 @@ impl DataDir {
     /// Makes the folders that are missing and checks the format.
     pub(crate) fn open(root: &Path) -> Result<Self, OpenError> {
         let unusable = |source| OpenError::Unusable { path: root.to_owned(), source };
-        // It holds the secrets of the store, and what repositories hide from each other.
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(root)
-            .at("make folder", root)
-            .map_err(unusable)?;
+        make_durably(root).map_err(unusable)?;
         let root = root.canonicalize().at("find", root).map_err(unusable)?;
         let dir = Self { root };
         match dir.read_version()? {
@@ -177,6 +171,10 @@ impl DataDir {
             return Ok(());
         }
         sys::sync_folder(&self.root.join("blobs"))?;
+        // A process that made this folder may have been killed before it could do so.
+        if let Some(above) = self.root.parent() {
+            sync_names(above)?;
+        }
         // Two processes may open a new folder at once; each renames its own file, and both say the same.
         let new = self.root.join(format!("{NEW_VERSION}{}", std::process::id()));
         let mut file = fs::File::create(&new).at("create", &new)?;
@@ -184,5 +182,37 @@ impl DataDir {
         file.sync_all().at("sync", &new)?;
         fs::rename(&new, &version).at("rename", &version)?;
         sys::sync_folder(&self.root)
+    }
+}
+
+/// Makes a folder and those above it that are missing. Each is durable in the one above: else a power loss could
+/// take the whole store, however well everything in it was synced.
+///
+/// Only the owner can enter: it holds the secrets of the store, and what repositories hide from each other.
+fn make_durably(path: &Path) -> Result<(), Error> {
+    let above = match path.parent() {
+        Some(above) if above.as_os_str().is_empty() => Path::new("."),
+        Some(above) => above,
+        None => return Ok(()),
+    };
+    let create = || DirBuilder::new().mode(0o700).create(path);
+    let mut made = create();
+    if made.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        make_durably(above)?;
+        made = create();
+    }
+    match made {
+        Ok(()) => sync_names(above),
+        Err(_) if path.is_dir() => Ok(()),
+        Err(error) => Err(Error::io("make folder", path, error)),
+    }
+}
+
+/// Makes durable what a folder names. One that may be written and not read cannot be synced, and is left to its
+/// file system.
+fn sync_names(folder: &Path) -> Result<(), Error> {
+    match sys::sync_folder(folder) {
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => Ok(()),
+        outcome => outcome,
     }
 }

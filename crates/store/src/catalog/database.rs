@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use pier_content::{Error, Result, Subject};
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi::SQLITE_IOERR_SHMSIZE};
 
 /// The schema's version, in `PRAGMA user_version`.
 const SCHEMA_VERSION: i64 = 1;
@@ -24,8 +24,13 @@ impl<T> During<T> for rusqlite::Result<T> {
 }
 
 fn convert(operation: &'static str, error: rusqlite::Error) -> Error {
+    let full = || Error::StorageFull { operation, path: "catalog.sqlite".into() };
+    // SQLite has no word of its own for a disk without room for the index of its log, and reports that it cannot
+    // enlarge that file.
+    let extended = error.sqlite_error().map(|error| error.extended_code);
     match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => Error::StorageFull { operation, path: "catalog.sqlite".into() },
+        Some(ErrorCode::DiskFull) => full(),
+        _ if extended == Some(SQLITE_IOERR_SHMSIZE) => full(),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Unavailable {
             origin: "the catalog".to_owned(),
             operation,
