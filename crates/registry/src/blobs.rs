@@ -23,7 +23,13 @@ impl Inner {
         reading: Reading<'_>,
     ) -> Outcome {
         let size = match *reading.method {
-            Method::HEAD => self.catalog.link(repository, digest, Claim::From(repository.clone())).await?,
+            Method::HEAD => {
+                match self.catalog.link(repository, digest, Claim::From(repository.clone())).await {
+                    // The lease cannot be renewed on a full disk, and the blob is there all the same.
+                    Err(Error::StorageFull { .. }) => self.shown(repository, digest).await?,
+                    renewed => renewed?,
+                }
+            }
             _ => self.shown(repository, digest).await?,
         };
         let answer = |status| Answer::new(status).entity(*digest).forever();

@@ -139,14 +139,15 @@ async fn publish(inner: &Arc<Inner>, commit: &Commit, verified: &Verified) -> Re
         // A blob that is there already, by whomever, is durable: its row says so, and these bytes are not needed. Only
         // when its file turns out to be gone in spite of the row, this one takes the place.
         let known = attempt == 0 && context.catalog.blob_size(&commit.digest).await?.is_some();
-        if !known {
+        let place = if known { Place::Theirs } else { Place::Ours };
+        if place == Place::Ours {
             let (synced, queued) =
                 futures_util::future::join(sync(inner, verified), announce(context, &commit.digest)).await;
             synced?;
             queued?;
             link(inner, verified, path.clone(), commit.digest).await?;
         }
-        if write_row(context, commit, verified.begun.size, path.clone(), Place::of(known)).await? {
+        if write_row(context, commit, verified.begun.size, path.clone(), place).await? {
             return open(context, commit.digest, verified.begun.size).await;
         }
     }
@@ -210,12 +211,6 @@ enum Place {
     Ours,
     /// That of whoever committed the digest before.
     Theirs,
-}
-
-impl Place {
-    fn of(known: bool) -> Self {
-        if known { Self::Theirs } else { Self::Ours }
-    }
 }
 
 /// Writes row, link and lease in one transaction. `false` when the collector has taken the file meanwhile, which it
