@@ -8,8 +8,8 @@
 //! 2. *Bury*, one transaction: the file is renamed into `trash/`, if there still is no row and nobody has touched the
 //!    queue's entry. A commit that found the file in place meanwhile has written a row, or finds it gone under
 //!    the same lock and links its own.
-//! 3. The folder is synced: the file is durably gone.
-//! 4. *Forget*, one transaction: the entry leaves the queue, unless a commit of the digest is announced. Then the trash is unlinked, which may take long.
+//! 3. The folder is synced: the file is durably gone. Then the trash is unlinked, which may take long.
+//! 4. *Forget*, one transaction: the entry leaves the queue, unless a commit of the digest is announced.
 //!
 //! Rows go before files: were it the other way round, a crash between the rename and the end of the
 //! transaction would leave a row without a file.

@@ -89,7 +89,7 @@ impl Folder {
         // A commit that ended between the two names of its file is not one that gave it its place.
         sys::remove(&self.sealed(), Entry::File)?;
         let mut found = self.data_files()?;
-        // A crash in a reset leaves two. The part is then what it was to become: empty.
+        // There is one, or none after a crash in a reset. Of two nobody could say which the hash was taken of.
         if found.len() > 1 {
             for path in found.drain(..) {
                 sys::remove(&path, Entry::File)?;
