@@ -1,0 +1,1 @@
+//! Images from and to any registry that speaks the OCI Distribution Specification.
