@@ -84,6 +84,6 @@ fn no_more_tokens_are_kept_than_are_useful() {
     assert!(cache.get(&key("t", "repository:r0:pull", None), now).is_none());
     assert!(cache.get(&key("t", &format!("repository:r{}:pull", 2 * KEPT - 1), None), now).is_some());
     // Expired ones go first.
-    cache.put(key("t", "repository:new:pull", None), &issued("x", 60), now + Duration::from_secs(3600));
+    cache.put(key("t", "repository:new:pull", None), &issued("x", 60), now + Duration::from_hours(1));
     assert_eq!(cache.tokens.len(), 1);
 }

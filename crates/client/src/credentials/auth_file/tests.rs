@@ -12,6 +12,7 @@ fn find(
     AuthFile::parse(&document.to_string())?.credential(&registry.parse().unwrap(), name.as_ref())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the results have it that are compared with it")]
 fn basic(username: &str, password: &str) -> Option<Credential> {
     Some(Credential::Basic { username: username.to_owned(), password: Secret::new(password) })
 }
