@@ -3,6 +3,7 @@
 pub(crate) mod fsck;
 pub(crate) mod images;
 pub(crate) mod prune;
+pub(crate) mod pull;
 pub(crate) mod rm;
 pub(crate) mod serve;
 

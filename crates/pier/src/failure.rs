@@ -87,7 +87,7 @@ impl From<Error> for Failure {
             Error::NotFound { .. } | Error::Missing { .. } | Error::InUse { .. } => Status::No,
             Error::Integrity { .. } | Error::Size { .. } => Status::Integrity,
             Error::Invalid { .. } | Error::OutOfRange { .. } | Error::Unsupported { .. } => Status::Usage,
-            Error::Denied { .. } => Status::Denied,
+            Error::Denied { .. } | Error::Untrusted { .. } => Status::Denied,
             _ => Status::Unfinished,
         };
         let hint = error.hint();

@@ -1,0 +1,296 @@
+//! The way to one registry: where it is, who we are there, how many requests at once, and where its answers may lead.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, header};
+use pier_content::{Error, Result, Subject};
+use pier_oci::{Registry, RepositoryName};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use url::Url;
+
+use crate::{
+    host::{Host, Scheme},
+    refusal::Refusal,
+    transport::{
+        Destination, Payload, Reach, Request, Response, Timeouts, Transport, is_not_tls, same_host,
+        same_origin,
+    },
+};
+
+/// Redirects that are followed in a row.
+const REDIRECTS: usize = 5;
+
+/// One registry, as this client reaches it.
+pub(crate) struct Wire {
+    registry: Registry,
+    host: Host,
+    user_agent: String,
+    timeouts: Timeouts,
+    /// Found on first use: who talks to nobody looks nothing up and reads no certificates.
+    site: OnceCell<Site>,
+    /// Requests at once that read. Those that write have places of their own, and take them first: an upload that reads from this very
+    /// registry then never waits for a place that another such upload holds.
+    reads: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
+}
+
+/// Where a registry is.
+#[derive(Debug)]
+struct Site {
+    /// Its scheme, host and port.
+    base: Url,
+    reach: Reach,
+    transport: Transport,
+}
+
+/// A question about a repository, or about the registry itself.
+pub(crate) struct Ask<'a> {
+    pub(crate) method: Method,
+    /// From `/v2/` on, or a whole URL that this registry gave.
+    pub(crate) target: Target<'a>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Payload,
+    /// What it needs.
+    pub(crate) access: Access<'a>,
+    /// What is being done, for errors.
+    pub(crate) operation: &'static str,
+    /// What it is about, for errors.
+    pub(crate) subject: Subject,
+}
+
+/// What a question needs to be allowed to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Access<'a> {
+    /// To list the registry's repositories.
+    Catalog,
+    /// To read a repository.
+    Pull(&'a RepositoryName),
+    /// To read and write a repository.
+    Push(&'a RepositoryName),
+    /// To write to a repository what another one shows.
+    Mount { into: &'a RepositoryName, from: &'a RepositoryName },
+    /// To remove from a repository.
+    Delete(&'a RepositoryName),
+}
+
+/// What a question goes to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target<'a> {
+    /// A path, with its query, below the registry's root.
+    Path(&'a str),
+    /// A URL that an answer of this registry gave, already resolved.
+    Url(&'a Url),
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire")
+            .field("registry", &self.registry)
+            .field("host", &self.host)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Wire {
+    pub(crate) fn new(registry: Registry, host: Host, user_agent: String, timeouts: Timeouts) -> Self {
+        let places = host.requests_at_once.get();
+        Self {
+            registry,
+            host,
+            user_agent,
+            timeouts,
+            site: OnceCell::new(),
+            reads: Arc::new(Semaphore::new(places)),
+            writes: Arc::new(Semaphore::new(places)),
+        }
+    }
+
+    /// The registry's name, for people.
+    pub(crate) fn name(&self) -> String {
+        self.registry.to_string()
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// A place among the requests at once that write. Taken before anything that reads for it.
+    pub(crate) async fn write_slot(&self) -> OwnedSemaphorePermit {
+        slot(&self.writes).await
+    }
+
+    /// Resolves what an answer of this registry named as the next place to ask, and checks that it may lead there.
+    pub(crate) async fn resolve(&self, location: &str, from: &Url) -> Result<Url> {
+        let site = self.site().await?;
+        let target = from.join(location).map_err(|_| Error::Untrusted {
+            origin: self.name(),
+            reason: "it leads to what is no URL".to_owned(),
+        })?;
+        site.reach.check(&site.base, &target, &self.name())?;
+        Ok(target)
+    }
+
+    /// Whether a URL is one of the registry itself, to which credentials may go.
+    pub(crate) async fn is_own(&self, url: &Url) -> Result<bool> {
+        Ok(same_origin(&self.site().await?.base, url))
+    }
+
+    /// Asks, authenticates when that is wanted, follows redirects, and gives an answer that says yes or has one of the statuses `also`.
+    ///
+    /// # Errors
+    /// What an answer that says no means for the caller.
+    pub(crate) async fn ask(&self, ask: Ask<'_>, also: &[StatusCode]) -> Result<Response> {
+        let slot = slot(&self.reads).await;
+        self.ask_in(Some(slot), ask, also).await
+    }
+
+    /// As [`ask`](Self::ask), in a place that the caller holds.
+    pub(crate) async fn ask_in(
+        &self,
+        slot: Option<OwnedSemaphorePermit>,
+        ask: Ask<'_>,
+        also: &[StatusCode],
+    ) -> Result<Response> {
+        let Ask { method, target, headers, body, access: _, operation, subject } = ask;
+        let site = self.site().await?;
+        let url = match target {
+            Target::Path(path) => site.base.join(path).map_err(|_| Error::Invalid {
+                subject: subject.clone(),
+                reason: "its name does not fit into a URL".to_owned(),
+            })?,
+            Target::Url(url) => url.clone(),
+        };
+        let request = Request { method, url, headers, body };
+        let answer = self.follow(site, request, operation, slot).await?;
+        if answer.status().is_success() || also.contains(&answer.status()) {
+            return Ok(answer);
+        }
+        Err(Refusal::read(answer).await.into_error(&self.name(), operation, subject))
+    }
+
+    /// Sends a request, and the same again to where the answers lead.
+    ///
+    /// Credentials go to the registry's own scheme, host and port and nowhere else, and what another place answers never makes the client
+    /// authenticate there.
+    async fn follow(
+        &self,
+        site: &Site,
+        request: Request,
+        operation: &'static str,
+        slot: Option<OwnedSemaphorePermit>,
+    ) -> Result<Response> {
+        let Request { mut method, mut url, mut headers, body } = request;
+        // A stream can be sent once; those who send one know the place that takes it.
+        let again = match &body {
+            Payload::Empty => Some(Bytes::new()),
+            Payload::Bytes(bytes) => Some(bytes.clone()),
+            Payload::Stream(..) => None,
+        };
+        let mut body = Some(body);
+        let mut slot = slot;
+        for _ in 0..=REDIRECTS {
+            let payload = match body.take() {
+                Some(body) => body,
+                None => {
+                    again.clone().filter(|bytes| !bytes.is_empty()).map_or(Payload::Empty, Payload::Bytes)
+                }
+            };
+            let request =
+                Request { method: method.clone(), url: url.clone(), headers: headers.clone(), body: payload };
+            let answer = site.transport.send(request, site.destination(&url), operation, slot.take()).await?;
+            let redirects = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+            let Some(location) = answer.header(header::LOCATION).filter(|_| redirects) else {
+                return Ok(answer);
+            };
+            if again.is_none() {
+                return Ok(answer);
+            }
+            let next = url.join(location).map_err(|_| Error::Untrusted {
+                origin: self.name(),
+                reason: "it redirects to what is no URL".to_owned(),
+            })?;
+            site.reach.check(&site.base, &next, &self.name())?;
+            if answer.status() == StatusCode::SEE_OTHER && method != Method::HEAD {
+                method = Method::GET;
+                headers.remove(header::CONTENT_LENGTH);
+            }
+            slot = answer.into_slot();
+            url = next;
+        }
+        Err(Error::Untrusted {
+            origin: self.name(),
+            reason: format!("it redirects more than {REDIRECTS} times in a row"),
+        })
+    }
+
+    async fn site(&self) -> Result<&Site> {
+        self.site.get_or_try_init(|| self.find()).await
+    }
+
+    /// Finds out where the registry is and what it speaks. Nothing secret is sent for that.
+    async fn find(&self) -> Result<Site> {
+        let (host, port) = address(&self.registry);
+        let reach = match port {
+            _ if self.registry.is_loopback() => Reach::Loopback,
+            port => Reach::of(&host, port.unwrap_or(443)).await,
+        };
+        let transport = Transport::new(
+            self.name(),
+            reach,
+            &self.host.tls,
+            &self.host.proxies,
+            &self.user_agent,
+            self.timeouts,
+        )?;
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        let at = |scheme: &str| {
+            Url::parse(&format!("{scheme}://{host}{port}/")).map_err(|error| Error::Invalid {
+                subject: Subject::Registry(self.name()),
+                reason: format!("its name is no host: {error}"),
+            })
+        };
+        let base = match self.host.scheme {
+            Scheme::PlainHttp => at("http")?,
+            Scheme::Https if self.registry.is_loopback() => {
+                let secure = at("https")?;
+                match greet(&transport, &secure).await {
+                    Err(error) if is_not_tls(&error) => at("http")?,
+                    Err(error) => return Err(error),
+                    Ok(()) => secure,
+                }
+            }
+            Scheme::Https => at("https")?,
+        };
+        Ok(Site { base, reach, transport })
+    }
+}
+
+impl Site {
+    fn destination(&self, url: &Url) -> Destination {
+        if same_host(&self.base, url) { Destination::Registry } else { Destination::Elsewhere }
+    }
+}
+
+/// Whether there is anybody who speaks HTTP, whatever they say.
+async fn greet(transport: &Transport, base: &Url) -> Result<()> {
+    let mut url = base.clone();
+    url.set_path("/v2/");
+    let request = Request { method: Method::HEAD, url, headers: HeaderMap::new(), body: Payload::Empty };
+    transport.send(request, Destination::Registry, "connect", None).await.map(drop)
+}
+
+/// The host that answers for a registry, and the port if it has one of its own.
+fn address(registry: &Registry) -> (String, Option<u16>) {
+    if registry.is_docker_hub() {
+        return ("registry-1.docker.io".to_owned(), None);
+    }
+    let host = registry.host();
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    (host, registry.port())
+}
+
+#[expect(clippy::expect_used, reason = "the semaphores are never closed")]
+async fn slot(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    Arc::clone(places).acquire_owned().await.expect("an open semaphore")
+}
