@@ -2,7 +2,6 @@
 
 use std::{env::consts, sync::Arc};
 
-use pier_client::Client;
 use pier_content::{CopyOptions, Jitter, Platforms, Progress, RetryPolicy, Retrying, StoreTarget, copy};
 use pier_oci::Platform;
 
@@ -15,7 +14,7 @@ use crate::{
 
 pub(crate) async fn run(options: &Pull, config: &Config, _output: &Output) -> Result<Status, Failure> {
     let store = Arc::new(super::open_or_make_store(config)?);
-    let client = Client::builder().build()?;
+    let client = super::client(config)?;
     let Pull { reference } = options;
     let remote = client.remote(&reference.repository.registry);
     let source = Retrying::new(Arc::new(remote), RetryPolicy::new(Jitter::none()));
