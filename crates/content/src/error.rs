@@ -362,7 +362,8 @@ fn names(available: &[String]) -> String {
     if available.is_empty() {
         return "none at all".to_owned();
     }
-    let mut text: Vec<String> = available.iter().take(SHOWN).map(|name| format!("`{}`", name.escape_debug())).collect();
+    let mut text: Vec<String> =
+        available.iter().take(SHOWN).map(|name| format!("`{}`", name.escape_debug())).collect();
     if available.len() > SHOWN {
         text.push(format!("and {} more", available.len() - SHOWN));
     }

@@ -29,7 +29,7 @@ pub(crate) enum Wanted<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// An entry.
-    Entry(Descriptor),
+    Entry(Box<Descriptor>),
     /// Only a digest was asked for, and no entry has it: it may still be there as a child of one.
     Digest(Digest),
 }
@@ -64,7 +64,7 @@ pub(crate) fn choose(entries: &[Entry], wanted: Wanted<'_>, place: &Path) -> Res
 
 fn by_digest(entries: &[Entry], digest: &Digest) -> Found {
     let listed = entries.iter().find(|entry| entry.descriptor.digest == *digest);
-    listed.map_or(Found::Digest(*digest), |entry| Found::Entry(entry.descriptor.clone()))
+    listed.map_or(Found::Digest(*digest), |entry| Found::Entry(Box::new(entry.descriptor.clone())))
 }
 
 fn by_name(
@@ -102,7 +102,7 @@ fn single(fitting: &[&Entry], entries: &[Entry], place: &Path) -> Result<Option<
         let fitting: Vec<Entry> = fitting.iter().map(|&entry| entry.clone()).collect();
         return Err(Error::Ambiguous { place: place.to_owned(), available: available(&fitting, entries) });
     }
-    Ok(fitting.first().map(|entry| Found::Entry(entry.descriptor.clone())))
+    Ok(fitting.first().map(|entry| Found::Entry(Box::new(entry.descriptor.clone()))))
 }
 
 fn no_such(wanted: &str, entries: &[Entry], place: &Path) -> Error {
@@ -119,8 +119,7 @@ fn available(fitting: &[Entry], all: &[Entry]) -> Vec<String> {
     };
     let mut words = BTreeSet::new();
     for Entry { names, descriptor } in fitting {
-        let clear: Vec<&String> =
-            names.iter().filter(|name| is_clear(name, &descriptor.digest)).collect();
+        let clear: Vec<&String> = names.iter().filter(|name| is_clear(name, &descriptor.digest)).collect();
         if clear.is_empty() {
             words.insert(format!("@{}", descriptor.digest));
         }
@@ -133,4 +132,3 @@ fn available(fitting: &[Entry], all: &[Entry]) -> Vec<String> {
 fn is_image(entry: &Entry) -> bool {
     entry.descriptor.media_type.kind() != Kind::Blob
 }
-

@@ -19,14 +19,16 @@ mod target;
 
 use std::{
     collections::HashMap,
-    fs, io,
+    fs::{self, File},
+    io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
-use pier_content::{Result, Subject};
+use pier_content::{Error, Result, Subject};
 use pier_oci::{Descriptor, Digest, Reference, Tag};
+use rustix::io::Errno;
 
 use self::files::Files;
 use crate::{
@@ -49,6 +51,9 @@ pub(crate) const BLOBS: &str = "blobs";
 
 /// The folder of content in the making.
 const SCRATCH: &str = ".pier";
+
+/// How often that folder is made anew when others remove it as empty.
+const ATTEMPTS: usize = 64;
 
 /// Bytes that `oci-layout` may have.
 pub(crate) const MAX_LAYOUT_BYTES: u64 = 64 << 10;
@@ -119,7 +124,10 @@ impl OciLayout {
                 let names = folder.entries()?;
                 if let Some(name) = names.iter().find(|name| !ours.contains(&name.as_str())) {
                     let what = name.escape_debug();
-                    return Err(invalid(path, format!("is no OCI layout and holds other things, such as `{what}`")));
+                    return Err(invalid(
+                        path,
+                        format!("is no OCI layout and holds other things, such as `{what}`"),
+                    ));
                 }
                 write(&folder, LAYOUT_FILE, LAYOUT, durability)?;
             }
@@ -157,8 +165,14 @@ impl OciLayout {
         self.add(descriptor.clone(), Vec::new()).await
     }
 
-    pub(crate) fn files(&self) -> &Files {
-        &self.files
+    /// The index as it is. Waits for the disk.
+    pub(crate) fn index(&self) -> Result<Bytes> {
+        self.files.index()
+    }
+
+    /// The blobs that are there, whatever they are. Waits for the disk.
+    pub(crate) fn blobs(&self) -> Result<Vec<Digest>> {
+        self.files.blobs()
     }
 
     /// Lists a manifest under each of the tags, in place of what has them; without tags it is only listed.
@@ -209,11 +223,10 @@ pub(crate) fn check_version(bytes: &Bytes, path: &Path) -> Result<()> {
 /// Replaces a file as a whole: whoever reads it finds the old bytes or the new ones. For the holder of the lock.
 fn write(folder: &Folder, name: &str, bytes: &[u8], durability: Durability) -> Result<()> {
     use std::io::Write as _;
-    let scratch = folder.make_folder(SCRATCH)?;
+    let (scratch, mut file) = scratch_file(folder, name)?;
     let path = scratch.path_of(name);
     // What a killed process has left is the holder's now.
-    scratch.remove(name)?;
-    let mut file = scratch.part(name).at("create", &path)?;
+    file.set_len(0).at("empty", &path)?;
     file.write_all(bytes).at("write", &path)?;
     if durability == Durability::Durable {
         sync_data(&file, &path)?;
@@ -226,13 +239,25 @@ fn write(folder: &Folder, name: &str, bytes: &[u8], durability: Durability) -> R
     Ok(())
 }
 
-impl From<&Files> for Subject {
-    fn from(files: &Files) -> Self {
-        Self::File(files.folder.path().to_owned())
+/// Opens a file for content in the making, with what is in it from before.
+fn scratch_file(folder: &Folder, name: &str) -> Result<(Folder, File)> {
+    for _ in 0..ATTEMPTS {
+        let scratch = folder.make_folder(SCRATCH)?;
+        let path = scratch.path_of(name);
+        match scratch.part(name) {
+            Ok(file) if file.metadata().at("stat", &path)?.is_file() => return Ok((scratch, file)),
+            Ok(_) | Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => {
+                return Err(invalid(&path, "is not a regular file"));
+            }
+            // Somebody found the folder empty and removed it.
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error).at("open", &path),
+        }
     }
+    Err(Error::Abandoned { subject: Subject::File(folder.path_of(SCRATCH)) })
 }
 
 /// What a folder lacks that was there a moment ago.
-pub(crate) fn vanished(path: &Path) -> pier_content::Error {
-    pier_content::Error::io("open", path, io::ErrorKind::NotFound.into())
+pub(crate) fn vanished(path: &Path) -> Error {
+    Error::io("open", path, io::ErrorKind::NotFound.into())
 }

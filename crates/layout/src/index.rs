@@ -32,8 +32,11 @@ pub(crate) fn parse(bytes: Bytes, path: &Path) -> Result<Vec<Entry>> {
         return Err(invalid(path, "is a manifest and not an index"));
     };
     let entry = |descriptor: &Descriptor| {
-        let mut names: Vec<String> =
-            [REF_NAME, IMAGE_NAME].iter().filter_map(|key| descriptor.annotations.get(*key)).cloned().collect();
+        let mut names: Vec<String> = [REF_NAME, IMAGE_NAME]
+            .iter()
+            .filter_map(|key| descriptor.annotations.get(*key))
+            .cloned()
+            .collect();
         names.retain(|name| !name.is_empty());
         names.dedup();
         Entry { names, descriptor: descriptor.clone() }
@@ -50,7 +53,8 @@ pub(crate) fn with(bytes: &Bytes, descriptor: &Descriptor, tags: &[Tag], path: &
     let entries = parse(bytes.clone(), path)?;
     let mut document: Value =
         serde_json::from_slice(bytes).map_err(|error| invalid(path, error.to_string()))?;
-    let Some(list) = document.as_object_mut().map(|members| members.entry("manifests").or_insert(Value::Null))
+    let Some(list) =
+        document.as_object_mut().map(|members| members.entry("manifests").or_insert(Value::Null))
     else {
         return Err(invalid(path, "is not an object"));
     };
@@ -63,7 +67,8 @@ pub(crate) fn with(bytes: &Bytes, descriptor: &Descriptor, tags: &[Tag], path: &
     for tag in tags {
         free(tag, &mut known, path)?;
     }
-    values = values.into_iter().zip(&known).filter(|(_, entry)| entry.is_some()).map(|(value, _)| value).collect();
+    values =
+        values.into_iter().zip(&known).filter(|(_, entry)| entry.is_some()).map(|(value, _)| value).collect();
     let known: Vec<Entry> = known.into_iter().flatten().collect();
 
     let same = |entry: &Entry| entry.descriptor.digest == descriptor.digest;
@@ -90,7 +95,8 @@ pub(crate) fn with(bytes: &Bytes, descriptor: &Descriptor, tags: &[Tag], path: &
 
 /// Takes out the entries that have a tag for their name.
 fn free(tag: &Tag, entries: &mut [Option<Entry>], path: &Path) -> Result<()> {
-    let has = |entry: &Entry| entry.descriptor.annotations.get(REF_NAME).is_some_and(|name| name == tag.as_str());
+    let has =
+        |entry: &Entry| entry.descriptor.annotations.get(REF_NAME).is_some_and(|name| name == tag.as_str());
     let tagged: Vec<&Entry> = entries.iter().flatten().filter(|entry| has(entry)).collect();
     let whole: std::collections::BTreeSet<&String> =
         tagged.iter().filter_map(|entry| entry.descriptor.annotations.get(IMAGE_NAME)).collect();
@@ -131,4 +137,3 @@ pub(crate) fn listed(manifest: &Manifest) -> Descriptor {
     };
     descriptor
 }
-

@@ -2,7 +2,7 @@
 //!
 //! What each kind of place has to know is [`Holding`]; what the contract asks of a source is answered here, once.
 
-use std::{collections::BTreeMap, fmt::Debug, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fmt::Debug, path::Path, sync::Arc};
 
 use pier_content::{ByteRange, Error, Opened, Result, Subject};
 use pier_oci::{
@@ -68,9 +68,7 @@ impl Shelf {
         self.ask(move |holding| {
             let entries = holding.entries()?;
             match choose(&entries, Wanted::Selected(&repository, &selector), holding.path())? {
-                Found::Entry(Descriptor { media_type, digest, size, .. }) => {
-                    Ok(Descriptor::new(media_type, digest, size))
-                }
+                Found::Entry(listed) => Ok(Descriptor::new(listed.media_type, listed.digest, listed.size)),
                 Found::Digest(digest) => Ok(read(holding, &digest, None, MAX_MANIFEST_BYTES)?.descriptor()),
             }
         })
@@ -194,10 +192,10 @@ pub(crate) fn read(
 
 fn referrers(holding: &dyn Holding, digest: &Digest) -> Result<Vec<Descriptor>> {
     let entries = holding.entries()?;
-    let mut known = BTreeMap::new();
+    let mut known = BTreeSet::new();
     let mut order = Vec::new();
     let mut add = |descriptor: Descriptor| {
-        if known.insert(descriptor.digest, ()).is_none() {
+        if known.insert(descriptor.digest) {
             order.push(descriptor);
         }
     };

@@ -44,7 +44,9 @@ impl<T> At<T> for rustix::io::Result<T> {
 }
 
 /// Runs work that waits for the disk on a thread that may.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(failure) => Err(Error::io("finish work on", "a layout", io::Error::other(failure))),
@@ -114,7 +116,9 @@ impl Folder {
             Ok(handle) => Ok(Some(Self { handle: Arc::new(handle), path })),
             Err(Errno::NOENT) => Ok(None),
             // A link is not a folder to the kernel when it may not be followed.
-            Err(Errno::LOOP | Errno::NOTDIR) => Err(invalid(&path, "is not a folder; links are not followed")),
+            Err(Errno::LOOP | Errno::NOTDIR) => {
+                Err(invalid(&path, "is not a folder; links are not followed"))
+            }
             Err(error) => Err(error).at("open folder", &path),
         }
     }

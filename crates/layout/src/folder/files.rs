@@ -4,7 +4,7 @@ use std::{fs::File, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use pier_content::{Error, Result, Subject};
-use pier_oci::Digest;
+use pier_oci::{Algorithm, Digest};
 
 use super::{BLOBS, INDEX_FILE, vanished};
 use crate::{
@@ -38,6 +38,22 @@ impl Files {
         let Some(file) = blobs.file(&name)? else { return Ok(None) };
         let size = file.metadata().at("stat", &path)?.len();
         Ok(Some((file, size, path)))
+    }
+
+    /// What has a blob's name.
+    pub(crate) fn blobs(&self) -> Result<Vec<Digest>> {
+        let Some(blobs) = self.folder.folder(BLOBS)? else { return Ok(Vec::new()) };
+        let mut digests = Vec::new();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let Some(folder) = blobs.folder(algorithm.as_str())? else { continue };
+            digests.extend(
+                folder
+                    .entries()?
+                    .iter()
+                    .filter_map(|hex| format!("{algorithm}:{hex}").parse::<Digest>().ok()),
+            );
+        }
+        Ok(digests)
     }
 
     /// The folder of the blobs of an algorithm, which is made when it is not there.

@@ -21,16 +21,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pier_content::{Blob, Body, ByteRange, Commit, Error, Filling, Order, Result, Subject};
 use pier_oci::{Descriptor, Digest, Hasher};
-use rustix::io::Errno;
 
-use super::{Durability, Files, SCRATCH};
+use super::{ATTEMPTS, Durability, Files, SCRATCH, scratch_file};
 use crate::{
     extent::Extent,
-    sys::{At as _, Folder, Stamp, blocking, invalid, sync_data, try_lock},
+    sys::{At as _, Folder, Stamp, blocking, sync_data, try_lock},
 };
-
-/// How often the folder of parts is made anew when others remove it as empty.
-const ATTEMPTS: usize = 64;
 
 /// The one writer of a part. Its drop keeps the bytes and frees the part.
 pub(super) struct Part {
@@ -76,7 +72,12 @@ impl Part {
     }
 
     /// The whole content at once, for what is in memory anyway. Waits for the disk.
-    pub(super) fn put(files: &Files, digest: &Digest, bytes: &Bytes, durability: Durability) -> Result<Stamp> {
+    pub(super) fn put(
+        files: &Files,
+        digest: &Digest,
+        bytes: &Bytes,
+        durability: Durability,
+    ) -> Result<Stamp> {
         let size = bytes.len() as u64;
         let mut content = hold(files, digest, durability)?;
         let written = AtomicU64::new(content.adopt(0)?);
@@ -98,17 +99,8 @@ fn hold(files: &Files, digest: &Digest, durability: Durability) -> Result<Conten
     let common = format!("{}-{}", digest.algorithm(), digest.hex());
     let mut name = common.clone();
     for _ in 0..ATTEMPTS {
-        let scratch = files.folder.make_folder(SCRATCH)?;
+        let (scratch, file) = scratch_file(&files.folder, &name)?;
         let path = scratch.path_of(&name);
-        let file = match scratch.part(&name) {
-            Ok(file) => file,
-            // Somebody found the folder empty and removed it.
-            Err(Errno::NOENT) => continue,
-            Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => {
-                return Err(invalid(&path, "is not a regular file"));
-            }
-            Err(error) => return Err(error).at("open", &path),
-        };
         if !try_lock(&file, &path)? {
             name = format!("{common}.{}.{}", process::id(), ALONE.fetch_add(1, SeqCst));
             continue;
@@ -183,11 +175,17 @@ impl Shared {
         let length = data.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
         let end = offset.saturating_add(length);
         if end > self.size {
-            return Err(Error::Size { subject: self.subject(), expected: self.size, actual: end, origin: None });
+            return Err(Error::Size {
+                subject: self.subject(),
+                expected: self.size,
+                actual: end,
+                origin: None,
+            });
         }
         let mut position = offset;
         for bytes in data {
-            let known = usize::try_from(written.saturating_sub(position)).unwrap_or(usize::MAX).min(bytes.len());
+            let known =
+                usize::try_from(written.saturating_sub(position)).unwrap_or(usize::MAX).min(bytes.len());
             let new = &bytes[known..];
             position += bytes.len() as u64;
             content.file.write_all_at(new, written).at("write", &content.path())?;
@@ -304,4 +302,3 @@ impl fmt::Debug for Part {
         write!(f, "Part({digest}, {} of {size} bytes)", written.load(SeqCst))
     }
 }
-

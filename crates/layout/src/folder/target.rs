@@ -10,7 +10,7 @@ use super::{OciLayout, part::Part};
 use crate::{
     extent::Extent,
     index::listed,
-    shelf::{Holding as _, read},
+    shelf::read,
     sys::{Stamp, blocking},
 };
 
@@ -44,7 +44,8 @@ impl OciLayout {
         let mut missing = Vec::new();
         for (kind, child) in manifest.children() {
             let exempt = kind == ChildKind::Layer && child.media_type.is_nondistributable();
-            if !exempt && !self.has_blob(child.digest, child.size).await? && !missing.contains(&child.digest) {
+            if !exempt && !self.has_blob(child.digest, child.size).await? && !missing.contains(&child.digest)
+            {
                 missing.push(child.digest);
             }
         }
