@@ -194,9 +194,10 @@ impl Authenticator {
         let words =
             identity.as_deref().map_or_else(|| words::said(refusal.body, &[]), |who| refusal.said(who));
         let words = if words.is_empty() { refusal.status.to_string() } else { words };
-        // A request without a header is nobody's, whoever it could have been.
-        let identity = identity.filter(|_| !matches!(refusal.sent, Sent::Nothing));
-        self.explain(identity.as_deref(), scopes, &words)
+        match refusal.sent {
+            Sent::Nothing => self.refused("a request without credentials", scopes, &words),
+            Sent::Known(_) | Sent::Answer(_) => self.explain(identity.as_deref(), scopes, &words),
+        }
     }
 
     /// What the registry wants, and the scopes that it names. What it wanted last time counts when it does not say, as with an expired
@@ -324,22 +325,22 @@ impl Authenticator {
         }
     }
 
+    /// Why a request of somebody's was refused; of nobody's, without an identity or a credential in it.
     fn explain(&self, identity: Option<&Identity>, scopes: &Scopes, words: &str) -> Error {
-        let mut reason = match identity {
+        let what = match identity {
             Some(Identity { credential: Some(credential), place }) => match credential.username() {
                 Some(name) => format!("the credentials of `{name}` from {place} do not do"),
                 None => format!("the token from {place} does not do"),
             },
             _ => "it wants credentials, and there are none".to_owned(),
         };
-        if !scopes.is_empty() {
-            reason.push_str(&format!(" for `{scopes}`"));
-        }
-        if !words.is_empty() {
-            reason.push_str(": ");
-            reason.push_str(words);
-        }
-        Error::Denied { origin: self.registry.to_string(), reason }
+        self.refused(&what, scopes, words)
+    }
+
+    fn refused(&self, what: &str, scopes: &Scopes, words: &str) -> Error {
+        let needed = if scopes.is_empty() { String::new() } else { format!(" for `{scopes}`") };
+        let said = if words.is_empty() { String::new() } else { format!(": {words}") };
+        Error::Denied { origin: self.registry.to_string(), reason: format!("{what}{needed}{said}") }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -9,6 +9,7 @@ use pier_content::{Error, Result};
 use pier_oci::{Registry, Repository, RepositoryName};
 use tokio::sync::Semaphore;
 
+use super::flight::Flights;
 use crate::credentials::{Credential, CredentialSource, Extent};
 
 /// Repositories with credentials of their own that are remembered.
@@ -28,8 +29,9 @@ pub(super) struct Identity {
 pub(super) struct Identities {
     registry: Registry,
     source: Arc<dyn CredentialSource>,
-    /// The source is asked one question at a time, since its first answer is often the answer to all that wait.
-    asking: Semaphore,
+    questions: Flights<Option<RepositoryName>, Arc<Identity>>,
+    /// The source is asked about one repository at a time, since its first answer is often the answer for all.
+    turn: Semaphore,
     known: Mutex<Known>,
 }
 
@@ -42,7 +44,13 @@ struct Known {
 
 impl Identities {
     pub(super) fn new(registry: Registry, source: Arc<dyn CredentialSource>) -> Self {
-        Self { registry, source, asking: Semaphore::new(1), known: Mutex::default() }
+        Self {
+            registry,
+            source,
+            questions: Flights::default(),
+            turn: Semaphore::new(1),
+            known: Mutex::default(),
+        }
     }
 
     /// Who we are, if that was found out before.
@@ -68,7 +76,13 @@ impl Identities {
         repository: Option<&Repository>,
         refused: &Arc<Identity>,
     ) -> Result<Arc<Identity>> {
-        self.ask(repository, Some(refused)).await
+        loop {
+            let identity = self.ask(repository, Some(refused)).await?;
+            // Unless the question that was joined was asked before this one was refused; the next is our own.
+            if !Arc::ptr_eq(&identity, refused) {
+                return Ok(identity);
+            }
+        }
     }
 
     async fn ask(
@@ -76,7 +90,16 @@ impl Identities {
         repository: Option<&Repository>,
         refused: Option<&Arc<Identity>>,
     ) -> Result<Arc<Identity>> {
-        let _turn = self.asking.acquire().await.map_err(|error| Error::Unavailable {
+        let name = repository.map(|repository| repository.name.clone());
+        self.questions.join(name, async || self.ask_source(repository, refused).await).await
+    }
+
+    async fn ask_source(
+        &self,
+        repository: Option<&Repository>,
+        refused: Option<&Arc<Identity>>,
+    ) -> Result<Arc<Identity>> {
+        let _turn = self.turn.acquire().await.map_err(|error| Error::Unavailable {
             origin: self.registry.to_string(),
             operation: "find credentials",
             retry_after: None,

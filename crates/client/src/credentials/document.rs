@@ -271,7 +271,7 @@ mod tests {
         assert_eq!(flaw("{\"auths\": hunter2}"), err("it is not JSON: expected value at line 1 column 11"));
         assert_eq!(
             flaw("{\"auths\": {\"a\": \"hunter2"),
-            err("it is not JSON: EOF while parsing a string at line 1 column 25")
+            err("it is not JSON: EOF while parsing a string at line 1 column 24")
         );
     }
 }

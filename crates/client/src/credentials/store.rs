@@ -68,12 +68,19 @@ impl CredentialStore {
             }
             None => (Some(credential.clone()), format!("`{}`", path.display()), Protection::Plain),
         };
-        let new_key = self.new_key(&path, registry).to_owned();
+        // Docker notes in its file what a helper keeps; Podman does not.
+        let is_docker = self.files.locations.docker.as_ref() == Some(&path);
+        let new_key = match (&kept, is_docker) {
+            (_, true) => Some(docker_name(registry).to_owned()),
+            (Some(_), false) => Some(registry.to_string()),
+            (None, false) => None,
+        };
         let registry = registry.clone();
         off_the_reactor(move || {
             replace(&path, |text| {
                 let mut document = parse(&path, text)?;
-                put(&mut document, &registry, &new_key, kept.as_ref()).map_err(|flaw| flawed(&path, flaw))?;
+                put(&mut document, &registry, new_key.as_deref(), kept.as_ref())
+                    .map_err(|flaw| flawed(&path, flaw))?;
                 Ok((Some(document.to_json()), ()))
             })
         })
@@ -150,15 +157,6 @@ impl CredentialStore {
             .map_err(|Flaw(reason)| Error::Credentials { place: place(), reason })?;
         Ok((!file.keys_of(registry).is_empty() || file.helpers(registry).next().is_some()).then(place))
     }
-
-    /// The key under which the file's own tool looks for a registry.
-    fn new_key<'a>(&self, path: &Path, registry: &'a Registry) -> &'a str {
-        if self.files.locations.docker.as_deref() == Some(path) {
-            docker_name(registry)
-        } else {
-            registry.as_str()
-        }
-    }
 }
 
 async fn load(path: &Path) -> Result<Option<AuthFile>> {
@@ -186,16 +184,16 @@ fn flawed(path: &Path, Flaw(reason): Flaw) -> Error {
     malformed(path, reason)
 }
 
-/// Puts a registry's credential into a document, in the entry that counts if there is one. Without one, the entry says that a helper has it, as
-/// Docker's own entries do.
+/// Puts a registry's credential into the entry of a document that counts, or into a new one if it may be made. Without a credential, the
+/// entry says that a helper has it, as Docker's own entries do.
 fn put(
     document: &mut Object,
     registry: &Registry,
-    new_key: &str,
+    new_key: Option<&str>,
     credential: Option<&Credential>,
 ) -> Result<(), Flaw> {
     let file = AuthFile::from_object(document)?;
-    let key = file.keys_of(registry).first().map_or(new_key, |key| *key);
+    let Some(key) = file.keys_of(registry).first().copied().or(new_key) else { return Ok(()) };
     let mut auths = document.object("auths")?.unwrap_or_else(|| Object::at("auths"));
     let mut entry = auths.entry(key)?.unwrap_or_default();
     for member in CREDENTIAL_MEMBERS {
