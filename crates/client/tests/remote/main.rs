@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure that was not expected has to end a test")]
 
+mod faults;
 mod listing;
 mod reading;
 mod support;
