@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, fmt, io, path::PathBuf, time::Duration};
 
-use pier_oci::{Digest, Platform, RepositoryName, Selector, SessionId};
+use pier_oci::{Digest, Platform, Repository, RepositoryName, Selector, SessionId};
 
 /// What every fallible call of the contract returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -20,6 +20,10 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub enum Subject {
     /// A blob, by digest, wherever it is.
     Blob(Digest),
+    /// A file, or a folder or an archive as a whole.
+    File(PathBuf),
+    /// A blob of the folder or the archive at this path.
+    BlobIn(PathBuf, Digest),
     /// A blob as seen from a repository.
     RepositoryBlob(RepositoryName, Digest),
     /// A manifest of a repository, by tag or by digest.
@@ -28,12 +32,22 @@ pub enum Subject {
     Repository(RepositoryName),
     /// An upload session.
     Upload(SessionId),
+    /// A manifest at a registry.
+    RemoteManifest(Repository, Selector),
+    /// A blob of a repository at a registry.
+    RemoteBlob(Repository, Digest),
+    /// A repository at a registry.
+    RemoteRepository(Repository),
+    /// A registry, or what is set for it.
+    Registry(String),
 }
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Blob(digest) => write!(f, "blob `{digest}`"),
+            Self::File(path) => write!(f, "`{}`", path.display()),
+            Self::BlobIn(path, digest) => write!(f, "blob `{digest}` in `{}`", path.display()),
             Self::RepositoryBlob(repository, digest) => {
                 write!(f, "blob `{digest}` of repository `{repository}`")
             }
@@ -45,6 +59,15 @@ impl fmt::Display for Subject {
             }
             Self::Repository(repository) => write!(f, "repository `{repository}`"),
             Self::Upload(session) => write!(f, "upload `{session}`"),
+            Self::RemoteManifest(repository, Selector::Tag(tag)) => {
+                write!(f, "manifest `{repository}:{tag}`")
+            }
+            Self::RemoteManifest(repository, Selector::Digest(digest)) => {
+                write!(f, "manifest `{repository}@{digest}`")
+            }
+            Self::RemoteBlob(repository, digest) => write!(f, "blob `{digest}` of `{repository}`"),
+            Self::RemoteRepository(repository) => write!(f, "repository `{repository}`"),
+            Self::Registry(registry) => write!(f, "registry `{registry}`"),
         }
     }
 }
@@ -58,6 +81,26 @@ pub enum Error {
     NotFound {
         /// What was asked for.
         subject: Subject,
+    },
+
+    /// A folder or an archive has no image of this name. Choose one of those that there are.
+    #[error("`{}` has no image `{wanted}`, there is {}", place.display(), names(available))]
+    NoSuchImage {
+        /// The folder or the archive.
+        place: PathBuf,
+        /// The name that was asked for.
+        wanted: String,
+        /// What there is: names, and digests of what has none.
+        available: Vec<String>,
+    },
+
+    /// A folder or an archive has several images that may be meant. Say which.
+    #[error("`{}` has several images, there is {}", place.display(), names(available))]
+    Ambiguous {
+        /// The folder or the archive.
+        place: PathBuf,
+        /// What may be meant: names, and digests of what has none.
+        available: Vec<String>,
     },
 
     /// A manifest names content that its repository does not have. Push that first, or store it sparsely.
@@ -147,6 +190,13 @@ pub enum Error {
         available: Vec<Platform>,
     },
 
+    /// An index was to be written where only images of one platform can be. Choose the platform.
+    #[error("`{}` cannot hold an index, only images of one platform each", place.display())]
+    SinglePlatform {
+        /// Where.
+        place: PathBuf,
+    },
+
     /// No space is left where the content has to go. Nothing that was acknowledged is lost.
     #[error("no space left on the device: {operation} `{}`", path.display())]
     StorageFull {
@@ -170,12 +220,32 @@ pub enum Error {
         source: Option<BoxError>,
     },
 
+    /// The other side says that it is asked too much. Worth another attempt, later and by less at once.
+    #[error("{origin} is asked too much: {reason}")]
+    TooManyRequests {
+        /// Who was asked.
+        origin: String,
+        /// What it said.
+        reason: String,
+        /// How long it asked to be left alone.
+        retry_after: Option<Duration>,
+    },
+
     /// Credentials are missing or were refused.
     #[error("{origin} refuses: {reason}")]
     Denied {
         /// Who refused.
         origin: String,
         /// What it said.
+        reason: String,
+    },
+
+    /// The other side cannot prove who it is, or leads to where nobody should follow. Asking again would not change it.
+    #[error("{origin} is not to be trusted: {reason}")]
+    Untrusted {
+        /// Who.
+        origin: String,
+        /// Why.
         reason: String,
     },
 
@@ -239,6 +309,8 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "not-found",
+            Self::NoSuchImage { .. } => "no-such-image",
+            Self::Ambiguous { .. } => "ambiguous",
             Self::Missing { .. } => "missing-content",
             Self::Integrity { .. } => "integrity",
             Self::Size { .. } => "size",
@@ -248,9 +320,12 @@ impl Error {
             Self::Busy { .. } => "busy",
             Self::Abandoned { .. } => "abandoned",
             Self::NoPlatform { .. } => "no-platform",
+            Self::SinglePlatform { .. } => "single-platform",
             Self::StorageFull { .. } => "storage-full",
             Self::Unavailable { .. } => "unavailable",
+            Self::TooManyRequests { .. } => "too-many-requests",
             Self::Denied { .. } => "denied",
+            Self::Untrusted { .. } => "untrusted",
             Self::Credentials { .. } => "credentials",
             Self::Unsupported { .. } => "unsupported",
             Self::Io { .. } => "io",
@@ -262,13 +337,19 @@ impl Error {
     ///
     /// Integrity failures are not: the caller that can blame one source decides about another attempt.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Busy { .. } | Self::Abandoned { .. })
+        matches!(
+            self,
+            Self::Unavailable { .. }
+                | Self::TooManyRequests { .. }
+                | Self::Busy { .. }
+                | Self::Abandoned { .. }
+        )
     }
 
     /// How long the other side asked to be left alone, if it did.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Unavailable { retry_after, .. } => *retry_after,
+            Self::Unavailable { retry_after, .. } | Self::TooManyRequests { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
@@ -295,11 +376,19 @@ impl Error {
             Self::NoPlatform { available, .. } if !available.is_empty() => {
                 Some("choose one of these platforms with `--platform`")
             }
+            Self::NoSuchImage { available, .. } if !available.is_empty() => {
+                Some("name one of these behind the path")
+            }
+            Self::Ambiguous { .. } => Some("name one of these behind the path"),
+            Self::SinglePlatform { .. } => Some("choose one platform with `--platform`"),
             Self::StorageFull { .. } => {
                 Some("free some space or run `pier prune`; what was stored before is intact")
             }
             Self::Busy { .. } => Some("another process works on the same content; try again when it is done"),
             Self::InUse { .. } => Some("remove what names it first"),
+            Self::TooManyRequests { .. } => {
+                Some("log in, since many registries allow more to those they know, or try again later")
+            }
             Self::Integrity { .. } => {
                 Some("the source or the network changed the content; nothing of it was kept")
             }
@@ -326,6 +415,20 @@ fn list(digests: &[Digest]) -> String {
     let mut text: Vec<String> = digests.iter().take(SHOWN).map(|digest| format!("`{digest}`")).collect();
     if digests.len() > SHOWN {
         text.push(format!("and {} more", digests.len() - SHOWN));
+    }
+    text.join(", ")
+}
+
+/// The first few names of images.
+fn names(available: &[String]) -> String {
+    const SHOWN: usize = 16;
+    if available.is_empty() {
+        return "none at all".to_owned();
+    }
+    let mut text: Vec<String> =
+        available.iter().take(SHOWN).map(|name| format!("`{}`", name.escape_debug())).collect();
+    if available.len() > SHOWN {
+        text.push(format!("and {} more", available.len() - SHOWN));
     }
     text.join(", ")
 }

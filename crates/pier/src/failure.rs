@@ -90,7 +90,7 @@ impl From<Error> for Failure {
             | Error::OutOfRange { .. }
             | Error::Unsupported { .. }
             | Error::Credentials { .. } => Status::Usage,
-            Error::Denied { .. } => Status::Denied,
+            Error::Denied { .. } | Error::Untrusted { .. } => Status::Denied,
             _ => Status::Unfinished,
         };
         let hint = error.hint();
