@@ -4,9 +4,9 @@
 //! kind of failure and not on who produced it: ask again, wait, take over, give up, show a hint. The cause is
 //! kept as `source()`; the subject (digest, repository, path) is always a field and never only text.
 
-use std::{fmt, io, path::PathBuf, time::Duration};
+use std::{borrow::Cow, fmt, io, path::PathBuf, time::Duration};
 
-use pier_oci::{Digest, Platform, RepositoryName, Selector, SessionId};
+use pier_oci::{Digest, Platform, Repository, RepositoryName, Selector, SessionId};
 
 /// What every fallible call of the contract returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -32,6 +32,14 @@ pub enum Subject {
     Repository(RepositoryName),
     /// An upload session.
     Upload(SessionId),
+    /// A manifest at a registry.
+    RemoteManifest(Repository, Selector),
+    /// A blob of a repository at a registry.
+    RemoteBlob(Repository, Digest),
+    /// A repository at a registry.
+    RemoteRepository(Repository),
+    /// A registry, or what is set for it.
+    Registry(String),
 }
 
 impl fmt::Display for Subject {
@@ -51,6 +59,15 @@ impl fmt::Display for Subject {
             }
             Self::Repository(repository) => write!(f, "repository `{repository}`"),
             Self::Upload(session) => write!(f, "upload `{session}`"),
+            Self::RemoteManifest(repository, Selector::Tag(tag)) => {
+                write!(f, "manifest `{repository}:{tag}`")
+            }
+            Self::RemoteManifest(repository, Selector::Digest(digest)) => {
+                write!(f, "manifest `{repository}@{digest}`")
+            }
+            Self::RemoteBlob(repository, digest) => write!(f, "blob `{digest}` of `{repository}`"),
+            Self::RemoteRepository(repository) => write!(f, "repository `{repository}`"),
+            Self::Registry(registry) => write!(f, "registry `{registry}`"),
         }
     }
 }
@@ -203,12 +220,41 @@ pub enum Error {
         source: Option<BoxError>,
     },
 
+    /// The other side says that it is asked too much. Worth another attempt, later and by less at once.
+    #[error("{origin} is asked too much: {reason}")]
+    TooManyRequests {
+        /// Who was asked.
+        origin: String,
+        /// What it said.
+        reason: String,
+        /// How long it asked to be left alone.
+        retry_after: Option<Duration>,
+    },
+
     /// Credentials are missing or were refused.
     #[error("{origin} refuses: {reason}")]
     Denied {
         /// Who refused.
         origin: String,
         /// What it said.
+        reason: String,
+    },
+
+    /// The other side cannot prove who it is, or leads to where nobody should follow. Asking again would not change it.
+    #[error("{origin} is not to be trusted: {reason}")]
+    Untrusted {
+        /// Who.
+        origin: String,
+        /// Why.
+        reason: String,
+    },
+
+    /// Credentials cannot be read from where they are said to be, or not be kept there. Nobody was asked without them instead.
+    #[error("{place}: {reason}")]
+    Credentials {
+        /// A file, an environment variable or a credential helper, for people.
+        place: String,
+        /// What is wrong with it. Holds no secret.
         reason: String,
     },
 
@@ -277,7 +323,10 @@ impl Error {
             Self::SinglePlatform { .. } => "single-platform",
             Self::StorageFull { .. } => "storage-full",
             Self::Unavailable { .. } => "unavailable",
+            Self::TooManyRequests { .. } => "too-many-requests",
             Self::Denied { .. } => "denied",
+            Self::Untrusted { .. } => "untrusted",
+            Self::Credentials { .. } => "credentials",
             Self::Unsupported { .. } => "unsupported",
             Self::Io { .. } => "io",
             Self::Database { .. } => "database",
@@ -288,13 +337,19 @@ impl Error {
     ///
     /// Integrity failures are not: the caller that can blame one source decides about another attempt.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Busy { .. } | Self::Abandoned { .. })
+        matches!(
+            self,
+            Self::Unavailable { .. }
+                | Self::TooManyRequests { .. }
+                | Self::Busy { .. }
+                | Self::Abandoned { .. }
+        )
     }
 
     /// How long the other side asked to be left alone, if it did.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Unavailable { retry_after, .. } => *retry_after,
+            Self::Unavailable { retry_after, .. } | Self::TooManyRequests { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
@@ -314,8 +369,9 @@ impl Error {
     }
 
     /// Advice for a person, apart from the message.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        let fixed = match self {
+            Self::Denied { origin, .. } => return Some(format!("log in with `pier login {origin}`").into()),
             Self::Missing { .. } => Some("push the missing blobs and manifests to this repository first"),
             Self::NoPlatform { available, .. } if !available.is_empty() => {
                 Some("choose one of these platforms with `--platform`")
@@ -330,11 +386,18 @@ impl Error {
             }
             Self::Busy { .. } => Some("another process works on the same content; try again when it is done"),
             Self::InUse { .. } => Some("remove what names it first"),
+            Self::TooManyRequests { .. } => {
+                Some("log in, since many registries allow more to those they know, or try again later")
+            }
             Self::Integrity { .. } => {
                 Some("the source or the network changed the content; nothing of it was kept")
             }
+            Self::Credentials { .. } => {
+                Some("correct it, or take it out of the configuration; it is never passed over in silence")
+            }
             _ => None,
-        }
+        };
+        fixed.map(Cow::Borrowed)
     }
 }
 

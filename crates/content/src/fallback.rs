@@ -77,7 +77,7 @@ fn weight(error: &Error) -> Option<u8> {
     match error {
         error if error.is_retryable() => Some(4),
         Error::Integrity { .. } | Error::Size { .. } => Some(3),
-        Error::Denied { .. } => Some(2),
+        Error::Denied { .. } | Error::Untrusted { .. } => Some(2),
         Error::NotFound { .. } => Some(1),
         Error::Unsupported { .. } => Some(0),
         _ => None,

@@ -10,7 +10,11 @@ use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use pier_oci::{Descriptor, Digest, Manifest, Reference, Repository, Selector};
 
-use crate::{ByteRange, Error, Filling, Opened, Result, Source};
+use crate::{Assurance, ByteRange, Error, Filling, Opened, Result, Source};
+
+mod target;
+
+pub use target::RetryingTarget;
 
 /// A source that is asked again after failures that may pass.
 ///
@@ -100,7 +104,7 @@ impl Retrying {
     }
 
     fn patience(&self) -> Patience<'_> {
-        Patience { policy: &self.policy, failures: 0, waited: Duration::ZERO }
+        Patience::new(&self.policy)
     }
 }
 
@@ -113,9 +117,13 @@ struct Patience<'a> {
     waited: Duration,
 }
 
-impl Patience<'_> {
+impl<'a> Patience<'a> {
+    fn new(policy: &'a RetryPolicy) -> Self {
+        Self { policy, failures: 0, waited: Duration::ZERO }
+    }
+
     /// Waits before another attempt, or gives the error back when there is to be none.
-    async fn after(&mut self, error: Error, origin: &dyn Source) -> Result<()> {
+    async fn after(&mut self, error: Error, origin: impl FnOnce() -> String) -> Result<()> {
         if !error.is_retryable() {
             return Err(error);
         }
@@ -128,7 +136,7 @@ impl Patience<'_> {
             return Err(error);
         }
         tracing::debug!(
-            origin = origin.name(),
+            origin = origin(),
             attempt = self.failures,
             delay_ms = delay.as_millis(),
             error = &error as &dyn std::error::Error,
@@ -157,7 +165,7 @@ impl Source for Retrying {
         let mut patience = self.patience();
         loop {
             match self.source.resolve(reference).await {
-                Err(error) => patience.after(error, &*self.source).await?,
+                Err(error) => patience.after(error, || self.source.name()).await?,
                 done => return done,
             }
         }
@@ -167,7 +175,7 @@ impl Source for Retrying {
         let mut patience = self.patience();
         loop {
             match self.source.manifest(repository, selector, limit).await {
-                Err(error) => patience.after(error, &*self.source).await?,
+                Err(error) => patience.after(error, || self.source.name()).await?,
                 done => return done,
             }
         }
@@ -182,7 +190,7 @@ impl Source for Retrying {
         let mut patience = self.patience();
         loop {
             match self.source.open(repository, descriptor, range).await {
-                Err(error) => patience.after(error, &*self.source).await?,
+                Err(error) => patience.after(error, || self.source.name()).await?,
                 done => return done,
             }
         }
@@ -192,7 +200,7 @@ impl Source for Retrying {
         let mut patience = self.patience();
         loop {
             match self.source.referrers(repository, digest).await {
-                Err(error) => patience.after(error, &*self.source).await?,
+                Err(error) => patience.after(error, || self.source.name()).await?,
                 done => return done,
             }
         }
@@ -216,8 +224,12 @@ impl Source for Retrying {
             if left != before {
                 patience.failures = 0;
             }
-            patience.after(error, &*self.source).await?;
+            patience.after(error, || self.source.name()).await?;
         }
+    }
+
+    fn assurance(&self) -> Assurance {
+        self.source.assurance()
     }
 
     fn parts(&self) -> Vec<&dyn Source> {

@@ -47,11 +47,26 @@ pub trait Source: Debug + Send + Sync {
         fill_in_order(self, repository, descriptor, filling).await
     }
 
+    /// What is known of the bytes that [`open`](Self::open) gives. A source that verified them when it took them in says so, and who sends
+    /// them on need not hash them another time.
+    fn assurance(&self) -> Assurance {
+        Assurance::Claimed
+    }
+
     /// The sources behind this one, to be asked one by one when content that several of them sent is wrong.
     /// Empty when this is a single source.
     fn parts(&self) -> Vec<&dyn Source> {
         Vec::new()
     }
+}
+
+/// What is known of the bytes of a [`Source`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assurance {
+    /// They were hashed to their digest by this process's own store, and cannot have changed since.
+    Verified,
+    /// Somebody says that they have their digest.
+    Claimed,
 }
 
 /// What [`Source::open`] gives.

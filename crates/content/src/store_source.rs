@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pier_oci::{Descriptor, Digest, Manifest, Reference, Repository, RepositoryName, Selector};
 
-use crate::{BlobStore, ByteRange, Catalog, Error, Opened, Result, Source, Subject};
+use crate::{Assurance, BlobStore, ByteRange, Catalog, Error, Opened, Result, Source, Subject};
 
 /// A store's content, as its repositories show it.
 ///
@@ -60,6 +60,10 @@ impl Source for StoreSource {
         let start = range.start.min(blob.size);
         let stream = blob.read(range).await?;
         Ok(Opened { start, size: Some(blob.size), stream })
+    }
+
+    fn assurance(&self) -> Assurance {
+        Assurance::Verified
     }
 
     async fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>> {

@@ -58,6 +58,8 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Serve a registry
     Serve(Serve),
+    /// Fetch an image from a registry into the store
+    Pull(Pull),
     /// List the images in the store
     Images(Images),
     /// Remove images from the store
@@ -82,6 +84,13 @@ pub(crate) struct Serve {
     /// How long requests may take to finish after a signal to stop [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) drain_timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pull {
+    /// The image
+    #[arg(value_name = "REF", value_parser = str::parse::<pier_oci::Reference>)]
+    pub(crate) reference: pier_oci::Reference,
 }
 
 #[derive(Debug, Args)]

@@ -86,8 +86,11 @@ impl From<Error> for Failure {
         let status = match &error {
             Error::NotFound { .. } | Error::Missing { .. } | Error::InUse { .. } => Status::No,
             Error::Integrity { .. } | Error::Size { .. } => Status::Integrity,
-            Error::Invalid { .. } | Error::OutOfRange { .. } | Error::Unsupported { .. } => Status::Usage,
-            Error::Denied { .. } => Status::Denied,
+            Error::Invalid { .. }
+            | Error::OutOfRange { .. }
+            | Error::Unsupported { .. }
+            | Error::Credentials { .. } => Status::Usage,
+            Error::Denied { .. } | Error::Untrusted { .. } => Status::Denied,
             _ => Status::Unfinished,
         };
         let hint = error.hint();

@@ -58,6 +58,7 @@ fn run(cli: Cli, output: &Output) -> Result<failure::Status, Failure> {
     let outcome = runtime.block_on(async {
         match cli.command {
             Command::Serve(options) => commands::serve::run(&options, &config).await,
+            Command::Pull(options) => commands::pull::run(&options, &config, output).await,
             Command::Images(options) => commands::images::run(&options, &config, output).await,
             Command::Rm(options) => commands::rm::run(&options, &config, output).await,
             Command::Prune(options) => commands::prune::run(&options, &config, output).await,

@@ -128,7 +128,7 @@ async fn finds_images_by_tag_by_whole_name_and_by_digest() {
     assert_eq!(place, there.path());
     assert_eq!(available, ["3.22", "docker.io/library/one:latest", "quay.io/team/two:latest"][1..]);
     let error = layout.reference(Some("4")).await.unwrap_err();
-    assert_eq!((error.code(), error.hint()), ("no-such-image", Some("name one of these behind the path")));
+    assert_eq!((error.code(), error.hint().as_deref()), ("no-such-image", Some("name one of these behind the path")));
     assert_eq!(
         error.to_string(),
         format!(

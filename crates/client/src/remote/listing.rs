@@ -1,0 +1,185 @@
+//! What a registry lists: tags, repositories, referrers, page by page.
+
+use std::collections::HashSet;
+
+use http::{Method, header};
+use pier_content::{Error, Result, Source as _, Subject};
+use pier_oci::{
+    Descriptor, Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Repository, RepositoryName, Selector, Tag,
+    View,
+    wire::{Endpoint, link},
+};
+use serde::Deserialize;
+use url::Url;
+
+use super::{Remote, ask};
+use crate::{
+    transport::{Read, same_origin},
+    wire::{Access, Ask, Target},
+};
+
+/// Items that are asked for at once. Some registries take no more.
+const PAGE: usize = 1000;
+
+/// Bytes of a page.
+const PAGE_BYTES: u64 = 16 << 20;
+
+/// Pages of one list. A registry that lists on for ever, or in a circle, is stopped here.
+const PAGES: usize = 10_000;
+
+#[derive(Deserialize)]
+struct Tags {
+    /// Some registries say `null` for none.
+    tags: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Repositories {
+    repositories: Option<Vec<String>>,
+}
+
+impl Remote {
+    /// All tags of a repository, in the registry's order, which is byte order where it follows the specification.
+    pub async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>> {
+        let name = self.name_of(repository)?;
+        let endpoint = Endpoint::Tags { repository: name.clone() };
+        let subject = Subject::RemoteRepository(repository.clone());
+        let mut tags = Vec::new();
+        self.pages(&format!("{endpoint}?n={PAGE}"), "list tags", Access::Pull(name), &subject, &mut |body| {
+            let page: Tags = serde_json::from_slice(body).map_err(|error| malformed(&subject, &error))?;
+            // What is no tag cannot be asked for either.
+            tags.extend(page.tags.unwrap_or_default().iter().filter_map(|tag| tag.parse::<Tag>().ok()));
+            Ok(())
+        })
+        .await?;
+        Ok(tags)
+    }
+
+    /// All repositories of the registry that it lists to this client. Many registries list none.
+    pub async fn repositories(&self) -> Result<Vec<RepositoryName>> {
+        let subject = Subject::Registry(self.wire.name());
+        let mut names = Vec::new();
+        self.pages(
+            &format!("{}?n={PAGE}", Endpoint::Catalog),
+            "list repositories",
+            Access::Catalog,
+            &subject,
+            &mut |body| {
+                let page: Repositories =
+                    serde_json::from_slice(body).map_err(|error| malformed(&subject, &error))?;
+                names.extend(
+                    page.repositories
+                        .unwrap_or_default()
+                        .iter()
+                        .filter_map(|name| name.parse::<RepositoryName>().ok()),
+                );
+                Ok(())
+            },
+        )
+        .await?;
+        Ok(names)
+    }
+
+    /// The manifests whose subject is `digest`, those of one `artifact_type` if one is given. A registry without the referrers API is asked
+    /// for the index that clients keep there under a tag made of the digest (specification, "Referrers Tag Schema").
+    pub async fn list_referrers(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Descriptor>> {
+        let name = self.name_of(repository)?;
+        let endpoint = Endpoint::Referrers { repository: name.clone(), digest: *digest };
+        let subject = Subject::RemoteManifest(repository.clone(), Selector::Digest(*digest));
+        let mut known = HashSet::new();
+        let mut found = Vec::new();
+        let mut note = |index: &Manifest| {
+            if let View::Index(index) = index.view() {
+                found.extend(index.manifests.iter().filter(|entry| known.insert(entry.digest)).cloned());
+            }
+        };
+        let listed = self
+            .pages(&endpoint.to_string(), "list referrers", Access::Pull(name), &subject, &mut |body| {
+                let parsed =
+                    Manifest::parse(bytes::Bytes::copy_from_slice(body), Some(&MediaType::OCI_INDEX));
+                let index = parsed.map_err(|error| Error::Invalid {
+                    subject: subject.clone(),
+                    reason: error.to_string(),
+                })?;
+                note(&index);
+                Ok(())
+            })
+            .await;
+        match listed {
+            Ok(()) => {}
+            Err(Error::NotFound { .. } | Error::Unsupported { .. } | Error::Invalid { .. }) => {
+                if let Some(tag) = referrers_tag(digest) {
+                    match self.manifest(repository, &Selector::Tag(tag), MAX_MANIFEST_BYTES).await {
+                        Ok(index) => note(&index),
+                        Err(Error::NotFound { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        found.retain(|entry| {
+            artifact_type.is_none_or(|wanted| entry.artifact_type.as_deref() == Some(wanted))
+        });
+        Ok(found)
+    }
+
+    /// Reads a list to its end, page by page.
+    async fn pages(
+        &self,
+        first: &str,
+        operation: &'static str,
+        access: Access<'_>,
+        subject: &Subject,
+        read: &mut (dyn FnMut(&[u8]) -> Result<()> + Send),
+    ) -> Result<()> {
+        let mut next: Option<Url> = None;
+        for _ in 0..PAGES {
+            let target = next.as_ref().map_or(Target::Path(first), Target::Url);
+            let get = Ask { target, ..ask(Method::GET, first, operation, access, subject.clone()) };
+            let answer = self.wire.ask(get).await?;
+            let link = answer
+                .headers()
+                .get_all(header::LINK)
+                .iter()
+                .filter_map(|value| link::next_page(value.to_str().ok()?))
+                .next()
+                .map(str::to_owned);
+            let from = answer.url().clone();
+            match answer.read(PAGE_BYTES, operation).await? {
+                Read::Whole(body) => read(&body)?,
+                Read::TooLong(_) => {
+                    let reason = format!("a page of the list has more than {PAGE_BYTES} bytes");
+                    return Err(Error::Invalid { subject: subject.clone(), reason });
+                }
+            }
+            let Some(link) = link else { return Ok(()) };
+            let url = self.wire.resolve(&link, &from).await?;
+            // The next page of a list is where the list is; anywhere else would be told with credentials.
+            if !same_origin(&url, &from) || !self.wire.is_own(&url).await? {
+                let reason = "the next page of a list is said to be at another place".to_owned();
+                return Err(Error::Untrusted { origin: self.wire.name(), reason });
+            }
+            if next.as_ref() == Some(&url) {
+                break;
+            }
+            next = Some(url);
+        }
+        let reason = "the list does not end".to_owned();
+        Err(Error::Invalid { subject: subject.clone(), reason })
+    }
+}
+
+/// The tag under which clients keep referrers where the registry does not: the digest with a dash for the colon.
+pub(super) fn referrers_tag(digest: &Digest) -> Option<Tag> {
+    digest.to_string().replacen(':', "-", 1).parse().ok()
+}
+
+fn malformed(subject: &Subject, error: &serde_json::Error) -> Error {
+    Error::Invalid { subject: subject.clone(), reason: format!("the list is not what it should be: {error}") }
+}

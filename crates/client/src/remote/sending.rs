@@ -1,0 +1,154 @@
+//! A blob's bytes on their way to a registry: counted, hashed where nobody has yet, and told about.
+
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use pier_content::{Assurance, ByteStream, Error, Event, Opened, Origin, Progress, Result, Subject};
+use pier_oci::{Descriptor, Digest, Hasher};
+use tokio::task::JoinHandle;
+
+/// What is known of the bytes that were sent.
+#[derive(Clone, Debug)]
+pub(super) struct Sent(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    digest: Digest,
+    source: String,
+    /// Absent where the content was verified before, or where an earlier run sent its beginning.
+    hashing: Option<Hashing>,
+    failure: Option<Error>,
+}
+
+/// The hash follows the bytes on a thread of its own.
+#[derive(Debug)]
+enum Hashing {
+    Idle(Box<Hasher>),
+    Busy(JoinHandle<Box<Hasher>>),
+}
+
+impl Sent {
+    pub(super) fn new(origin: Origin<'_>, descriptor: &Descriptor, offset: u64) -> Self {
+        let hashes = offset == 0 && origin.source.assurance() == Assurance::Claimed;
+        let hasher = || Hashing::Idle(Box::new(Hasher::new(descriptor.digest.algorithm())));
+        Self(Arc::new(Mutex::new(State {
+            digest: descriptor.digest,
+            source: origin.source.name(),
+            hashing: hashes.then(hasher),
+            failure: None,
+        })))
+    }
+
+    /// Why the source could not give all bytes, if that is what ended the request.
+    pub(super) fn failure(&self) -> Option<Error> {
+        self.with(|state| state.failure.take())
+    }
+
+    /// Holds what was sent against the digest, where it was hashed.
+    pub(super) async fn verify(&self) -> Result<()> {
+        let Some(hashing) = self.with(|state| state.hashing.take()) else { return Ok(()) };
+        let actual = hashing.finish().await?.finish();
+        self.with(|state| {
+            if actual == state.digest {
+                return Ok(());
+            }
+            Err(Error::Integrity { expected: state.digest, actual, origin: Some(state.source.clone()) })
+        })
+    }
+
+    async fn hash(&self, bytes: &Bytes) -> Result<()> {
+        let Some(hashing) = self.with(|state| state.hashing.take()) else { return Ok(()) };
+        let mut hasher = hashing.finish().await?;
+        let bytes = bytes.clone();
+        let busy = tokio::task::spawn_blocking(move || {
+            hasher.update(&bytes);
+            hasher
+        });
+        self.with(|state| state.hashing = Some(Hashing::Busy(busy)));
+        Ok(())
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Hashing {
+    async fn finish(self) -> Result<Box<Hasher>> {
+        match self {
+            Self::Idle(hasher) => Ok(hasher),
+            Self::Busy(busy) => {
+                busy.await.map_err(|error| Error::io("hash", "", std::io::Error::other(error)))
+            }
+        }
+    }
+}
+
+/// The bytes of `range`, exactly: what lies before it is dropped, and a source that gives too few or too many ends the request.
+pub(super) fn outgoing(opened: Opened, range: Range<u64>, sent: Sent, progress: Progress) -> ByteStream {
+    let digest = sent.with(|state| state.digest);
+    let state = Outgoing { stream: opened.stream, position: opened.start, range, sent, progress, digest };
+    stream::try_unfold(state, |mut state| async move {
+        match state.next().await {
+            Ok(Some(bytes)) => Ok(Some((bytes, state))),
+            Ok(None) => Ok(None),
+            Err(error) => {
+                let broken = Error::Abandoned { subject: Subject::Blob(state.digest) };
+                state.sent.with(|sent| sent.failure = Some(error));
+                Err(broken)
+            }
+        }
+    })
+    .boxed()
+}
+
+struct Outgoing {
+    stream: ByteStream,
+    position: u64,
+    range: Range<u64>,
+    sent: Sent,
+    progress: Progress,
+    digest: Digest,
+}
+
+impl Outgoing {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            if self.position >= self.range.end {
+                return Ok(None);
+            }
+            let Some(bytes) = self.stream.next().await.transpose()? else {
+                return Err(self.wrong_size());
+            };
+            let start = self.position;
+            self.position += bytes.len() as u64;
+            if self.position > self.range.end {
+                return Err(self.wrong_size());
+            }
+            let skipped = self.range.start.saturating_sub(start).min(bytes.len() as u64);
+            // At most the length of the piece.
+            #[expect(clippy::cast_possible_truncation, reason = "bounded by the length of a buffer")]
+            let bytes = bytes.slice(skipped as usize..);
+            if bytes.is_empty() {
+                continue;
+            }
+            self.sent.hash(&bytes).await?;
+            let advanced = bytes.len() as u64;
+            self.progress.emit(|| Event::Advanced { digest: self.digest, bytes: advanced });
+            return Ok(Some(bytes));
+        }
+    }
+
+    fn wrong_size(&self) -> Error {
+        Error::Size {
+            subject: Subject::Blob(self.digest),
+            expected: self.range.end,
+            actual: self.position,
+            origin: Some(self.sent.with(|state| state.source.clone())),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Bodies: bounded when they are read whole, watched when they flow.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _, stream};
+use pier_content::{ByteStream, Error, Result};
+use tokio::time::{error::Elapsed, sleep, timeout};
+
+use super::{Response, Timeouts, unreachable};
+
+/// A body that was read whole, as far as it was wanted.
+#[derive(Debug)]
+pub(crate) enum Read {
+    /// All of it.
+    Whole(Bytes),
+    /// It is longer than what was allowed; these are its first bytes.
+    TooLong(Bytes),
+}
+
+impl Response {
+    /// Reads the body, up to `limit` bytes.
+    pub(crate) async fn read(self, limit: u64, operation: &'static str) -> Result<Read> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut stream = self.stream(operation);
+        let mut whole = BytesMut::new();
+        while let Some(bytes) = stream.next().await {
+            let bytes = bytes?;
+            let room = limit - whole.len();
+            whole.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            if bytes.len() > room {
+                return Ok(Read::TooLong(whole.freeze()));
+            }
+        }
+        Ok(Read::Whole(whole.freeze()))
+    }
+
+    /// The first `limit` bytes of a body that is only advice, such as an error's; what cannot be read is left out.
+    pub(crate) async fn excerpt(self, limit: u64) -> Bytes {
+        match self.read(limit, "read an error").await {
+            Ok(Read::Whole(bytes) | Read::TooLong(bytes)) => bytes,
+            Err(_) => Bytes::new(),
+        }
+    }
+
+    /// The body as it arrives. Ends in an error when nothing arrives for the time that a body may stall.
+    pub(crate) fn stream(self, operation: &'static str) -> ByteStream {
+        stream::try_unfold(Some(self), move |state| async move {
+            let Some(mut answer) = state else { return Ok(None) };
+            match timeout(answer.stall, answer.response.chunk()).await {
+                Ok(Ok(Some(bytes))) => Ok(Some((bytes, Some(answer)))),
+                Ok(Ok(None)) => {
+                    drop(answer.slot.take());
+                    Ok(None)
+                }
+                Ok(Err(error)) => Err(unreachable(&answer.origin, operation, error)),
+                Err(_) => Err(stalled(answer.origin.clone(), operation, answer.stall)),
+            }
+        })
+        .boxed()
+    }
+}
+
+fn stalled(origin: String, operation: &'static str, stall: Duration) -> Error {
+    let reason = format!("nothing arrived for {} s", stall.as_secs());
+    Error::Unavailable { origin, operation, retry_after: None, source: Some(reason.into()) }
+}
+
+/// Watches a body on its way out. A connection that takes nothing any more fails no write: its buffer is full and stays so.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stalls(Arc<AtomicU64>);
+
+impl Stalls {
+    /// Counts each piece that the connection takes.
+    pub(super) fn watch(&self, stream: ByteStream) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+        let taken = Arc::clone(&self.0);
+        stream.inspect(move |_| {
+            taken.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    /// Waits for an answer for as long as pieces are taken, and after the last of them for an answer's time.
+    pub(super) async fn bound<F: Future>(&self, timeouts: Timeouts, answer: F) -> Result<F::Output, Elapsed> {
+        let patience = timeouts.answer.max(timeouts.stall);
+        tokio::pin!(answer);
+        loop {
+            let before = self.0.load(Ordering::Relaxed);
+            tokio::select! {
+                biased;
+                answer = &mut answer => return Ok(answer),
+                () = sleep(patience) => {}
+            }
+            if self.0.load(Ordering::Relaxed) == before {
+                return timeout(Duration::ZERO, answer).await;
+            }
+        }
+    }
+}
