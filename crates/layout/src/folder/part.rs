@@ -213,7 +213,7 @@ impl Shared {
             self.written.store(0, SeqCst);
             return Err(Error::Integrity { expected: self.digest, actual, origin: None });
         }
-        let (path, blobs) = (content.path(), content.files.blobs_of(&self.digest)?);
+        let (path, blobs) = (content.path(), content.files.blobs_of(&self.digest, content.durability)?);
         if content.durability == Durability::Durable {
             sync_data(&content.file, &path)?;
         }
