@@ -82,9 +82,8 @@ impl Refusal<'_> {
     pub(crate) fn may_be_answered(&self) -> bool {
         match (self.sent, self.status) {
             (Sent::Answer(_), _) => false,
-            (_, StatusCode::UNAUTHORIZED) => true,
+            (_, StatusCode::UNAUTHORIZED) | (Sent::Known(_), StatusCode::FORBIDDEN) => true,
             (Sent::Nothing, StatusCode::FORBIDDEN) => self.headers.contains_key(WWW_AUTHENTICATE),
-            (Sent::Known(_), StatusCode::FORBIDDEN) => true,
             (Sent::Known(_), StatusCode::BAD_REQUEST) => {
                 words::codes(self.body).iter().any(|code| matches!(code.as_str(), "DENIED" | "UNAUTHORIZED"))
             }

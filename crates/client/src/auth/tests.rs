@@ -70,10 +70,12 @@ impl TokenServer for Server {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the lists have it that hold it")]
 fn token(text: &str) -> Answer {
     Ok((200, format!(r#"{{"token":"{text}","expires_in":300}}"#)))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the lists have it that hold it")]
 fn no(status: u16, body: &str) -> Answer {
     Ok((status, body.to_owned()))
 }
@@ -113,6 +115,7 @@ impl CredentialSource for Known {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the lists have it that hold it")]
 fn user(name: &str, password: &str) -> Option<Credential> {
     Some(Credential::Basic { username: name.to_owned(), password: Secret::new(password) })
 }

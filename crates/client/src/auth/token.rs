@@ -1,9 +1,6 @@
 //! Asking a token server for a token (Docker's token authentication, and its OAuth2 form).
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -55,7 +52,7 @@ pub(super) enum Outcome {
 }
 
 /// A question in one of the two forms.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 enum Form<'a> {
     /// With a name and a password, or as nobody.
     Get(Option<(&'a str, &'a str)>),
@@ -67,12 +64,6 @@ enum Form<'a> {
 enum Grant<'a> {
     RefreshToken(&'a str),
     Password(&'a str, &'a str),
-}
-
-impl fmt::Debug for Grant<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Grant(…)")
-    }
 }
 
 /// Asks for a token. A password goes with a GET and, where the server knows none, with an OAuth2 POST; an identity token the other way round.

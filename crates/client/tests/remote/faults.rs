@@ -43,7 +43,7 @@ fn patience() -> RetryPolicy {
 }
 
 /// Pulls through the proxy into a store in memory.
-async fn pull(proxy: &FaultyProxy, name: &str) -> (Arc<Memory>, Result<Digest, Error>) {
+pub(crate) async fn pull(proxy: &FaultyProxy, name: &str) -> (Arc<Memory>, Result<Digest, Error>) {
     let reference: Reference = proxy.image_ref(name).parse().unwrap();
     let source = Retrying::new(Arc::new(client().remote(&reference.repository.registry)), patience());
     let memory = Arc::new(Memory::default());
@@ -70,7 +70,7 @@ async fn push(proxy: &FaultyProxy, from: &TestRegistry, name: &str) -> Result<Di
 }
 
 /// Nothing is stored under a digest that it does not have.
-async fn check_store(store: &Memory, image: &BuiltImage) -> usize {
+pub(crate) async fn check_store(store: &Memory, image: &BuiltImage) -> usize {
     let mut held = 0;
     for blob in &image.blobs {
         if let Ok(found) = store.open(&blob.descriptor.digest).await {

@@ -4,6 +4,7 @@
 
 mod faults;
 mod listing;
+mod parallel;
 mod reading;
 mod support;
 mod writing;
