@@ -2,16 +2,26 @@
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use pier_content::Result;
+use pier_content::{Fallback, Jitter, Result, RetryPolicy, Retrying, RetryingTarget, Source, Target};
 use pier_oci::Registry;
 
-use crate::{Host, Remote, SessionsInMemory, Timeouts, UploadSessions, wire::Wire};
+use crate::{
+    Hosts, Remote, SessionsInMemory, Timeouts, UploadSessions, hosts::Way, mirror::MirrorSource, wire::Wire,
+};
 
 /// What this crate calls itself to registries, unless it is told otherwise.
 const USER_AGENT: &str = concat!("pier/", env!("CARGO_PKG_VERSION"));
+
+/// Attempts in a row at a mirror, and how long all waits between them may be. The registry itself is the next to be asked, so nobody has to
+/// insist.
+const MIRROR_ATTEMPTS: NonZeroU32 = const { NonZeroU32::new(2).expect("two is not zero") };
+const MIRROR_WAIT: Duration = Duration::from_secs(2);
 
 /// The way to every registry: credentials, settings, connections. Cheap to clone; clones share connections and tokens.
 #[derive(Clone, Debug)]
@@ -23,9 +33,18 @@ pub struct Client {
 struct Inner {
     user_agent: String,
     timeouts: Timeouts,
-    default_host: Host,
+    hosts: Hosts,
+    retries: RetryPolicy,
     sessions: Arc<dyn UploadSessions>,
-    wires: Mutex<HashMap<Registry, Arc<Wire>>>,
+    registries: Mutex<HashMap<Registry, Known>>,
+}
+
+/// A registry that was asked for before.
+#[derive(Clone, Debug)]
+struct Known {
+    origin: Remote,
+    /// The mirrors, then the registry; retries included.
+    source: Arc<dyn Source>,
 }
 
 /// How a [`Client`] is made.
@@ -33,7 +52,8 @@ struct Inner {
 pub struct ClientBuilder {
     user_agent: Option<String>,
     timeouts: Timeouts,
-    default_host: Host,
+    hosts: Hosts,
+    retries: Option<RetryPolicy>,
     sessions: Option<Arc<dyn UploadSessions>>,
 }
 
@@ -43,14 +63,72 @@ impl Client {
         ClientBuilder::default()
     }
 
-    /// A registry itself, without mirrors and without retries. Makes no request.
-    pub fn remote(&self, registry: &Registry) -> Remote {
-        let mut wires = self.inner.wires.lock().unwrap_or_else(PoisonError::into_inner);
-        let wire = wires.entry(registry.clone()).or_insert_with(|| {
-            let Inner { user_agent, timeouts, default_host, .. } = &*self.inner;
-            Arc::new(Wire::new(registry.clone(), default_host.clone(), user_agent.clone(), *timeouts))
-        });
-        Remote::new(Arc::clone(wire), Arc::clone(&self.inner.sessions))
+    /// A registry itself, without mirrors and without retries. Makes no request; the first call for a registry reads the settings' files.
+    ///
+    /// # Errors
+    /// [`Invalid`](pier_content::Error::Invalid) when settings for this registry cannot be read or used. They are never left out instead.
+    pub fn remote(&self, registry: &Registry) -> Result<Remote> {
+        Ok(self.known(registry)?.origin)
+    }
+
+    /// A registry to read from: its mirrors in their order, then itself, each asked again after failures that may pass. Mirrors give content
+    /// by digest, and names only if they are trusted to; whatever they fail at, the registry is asked.
+    ///
+    /// # Errors
+    /// As [`remote`](Self::remote).
+    pub fn source(&self, registry: &Registry) -> Result<Arc<dyn Source>> {
+        Ok(self.known(registry)?.source)
+    }
+
+    /// A registry to write to: never a mirror, and asked again after failures that may pass.
+    ///
+    /// # Errors
+    /// As [`remote`](Self::remote).
+    pub fn target(&self, registry: &Registry) -> Result<Arc<dyn Target>> {
+        let origin = Arc::new(self.remote(registry)?);
+        Ok(Arc::new(RetryingTarget::new(origin, self.inner.retries.clone())))
+    }
+
+    fn known(&self, registry: &Registry) -> Result<Known> {
+        let mut registries = self.inner.registries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = registries.get(registry) {
+            return Ok(known.clone());
+        }
+        let known = self.inner.find(registry)?;
+        registries.insert(registry.clone(), known.clone());
+        Ok(known)
+    }
+}
+
+impl Inner {
+    fn find(&self, registry: &Registry) -> Result<Known> {
+        let ways = self.hosts.ways(registry)?;
+        let origin = self.remote(registry, ways.origin);
+        let source: Arc<dyn Source> = Arc::new(Retrying::new(Arc::new(origin.clone()), self.retries.clone()));
+        let mut sources: Vec<Arc<dyn Source>> = Vec::new();
+        for (url, trust, host) in ways.mirrors {
+            let remote = self.remote(registry, Way { url: Some(url), host });
+            let patient = Retrying::new(Arc::new(remote), self.mirror_retries());
+            sources.push(Arc::new(MirrorSource::new(Arc::new(patient), trust)));
+        }
+        sources.push(source);
+        let first = sources.remove(0);
+        let source = if sources.is_empty() { first } else { Arc::new(Fallback::new(first, sources)) };
+        Ok(Known { origin, source })
+    }
+
+    fn remote(&self, registry: &Registry, way: Way) -> Remote {
+        let wire = Wire::new(registry.clone(), way, self.user_agent.clone(), self.timeouts);
+        Remote::new(Arc::new(wire), Arc::clone(&self.sessions))
+    }
+
+    fn mirror_retries(&self) -> RetryPolicy {
+        let own = self.retries.clone();
+        RetryPolicy {
+            attempts: own.attempts.min(MIRROR_ATTEMPTS),
+            max_wait: own.max_wait.min(MIRROR_WAIT),
+            ..own
+        }
     }
 }
 
@@ -69,10 +147,18 @@ impl ClientBuilder {
         self
     }
 
-    /// How registries are reached for which nothing else is set.
+    /// How registries are reached; by their names and over HTTPS else.
     #[must_use]
-    pub fn default_host(mut self, host: Host) -> Self {
-        self.default_host = host;
+    pub fn hosts(mut self, hosts: Hosts) -> Self {
+        self.hosts = hosts;
+        self
+    }
+
+    /// How often and how patiently registries are asked; [`RetryPolicy::new`] with random jitter else. Mirrors are asked at most twice, and
+    /// not again when they want a long pause.
+    #[must_use]
+    pub fn retries(mut self, retries: RetryPolicy) -> Self {
+        self.retries = Some(retries);
         self
     }
 
@@ -86,11 +172,18 @@ impl ClientBuilder {
     /// # Errors
     /// When a setting cannot be used; a client never falls back to weaker ones.
     pub fn build(self) -> Result<Client> {
-        let Self { user_agent, timeouts, default_host, sessions } = self;
+        let Self { user_agent, timeouts, hosts, retries, sessions } = self;
         let sessions = sessions.unwrap_or_else(|| Arc::new(SessionsInMemory::default()));
         let user_agent = user_agent.unwrap_or_else(|| USER_AGENT.to_owned());
-        Ok(Client {
-            inner: Arc::new(Inner { user_agent, timeouts, default_host, sessions, wires: Mutex::default() }),
-        })
+        let retries = retries.unwrap_or_else(|| RetryPolicy::new(Jitter::from_random(random)));
+        let registries = Mutex::default();
+        Ok(Client { inner: Arc::new(Inner { user_agent, timeouts, hosts, retries, sessions, registries }) })
     }
+}
+
+/// A number from 0 to 1. Each hasher of the standard library has keys of its own, which is as much chance as a pause needs.
+fn random() -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a share of a pause")]
+    let share = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
+    share
 }

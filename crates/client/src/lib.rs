@@ -1,7 +1,10 @@
 //! Images from and to any registry that speaks the OCI Distribution Specification.
 
+mod certificates;
 mod client;
 mod host;
+mod hosts;
+mod mirror;
 mod proxies;
 mod refusal;
 mod remote;
@@ -10,10 +13,12 @@ mod transport;
 mod wire;
 
 pub use self::{
+    certificates::{Authorities, ClientIdentity},
     client::{Client, ClientBuilder},
-    host::{Host, Scheme},
+    host::{HostSettings, Scheme},
+    hosts::{EndpointUrl, HostPattern, Hosts, HostsFolder, Mirror, Trust},
     proxies::Proxies,
     remote::Remote,
     sessions::{SessionsInMemory, UploadSessions},
-    transport::{ClientIdentity, Timeouts, TlsSettings, Verification},
+    transport::{Timeouts, Verification},
 };

@@ -17,11 +17,13 @@ use pier_content::{ByteStream, Error, Result};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use url::Url;
 
-pub use self::tls::{ClientIdentity, TlsSettings, Verification};
+use self::failure::NoAnswer;
+pub use self::tls::Verification;
 pub(crate) use self::{
     body::{Read, Stalls},
-    failure::{is_not_tls, unreachable},
-    reach::{Reach, same_host, same_origin},
+    failure::{is_not_tls, is_unanswered, unreachable},
+    reach::{Reach, same_origin},
+    tls::TlsSettings,
 };
 use crate::proxies::Proxies;
 
@@ -71,17 +73,18 @@ pub(crate) enum Payload {
 pub(crate) struct Transport {
     /// The registry's name in errors.
     origin: String,
-    /// To the registry itself, at whatever address it has.
+    /// To the registry itself, at whatever address it has, with our certificate if there is one.
     registry: reqwest::Client,
     /// To where the registry's answers lead: never to addresses of this machine or network, unless the registry is there itself.
     elsewhere: reqwest::Client,
+    reach: Reach,
     timeouts: Timeouts,
 }
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
-    /// To the registry that was asked for.
+    /// To the registry that was asked for: its scheme, host and port.
     Registry,
     /// To where an answer of the registry led.
     Elsewhere,
@@ -121,13 +124,15 @@ impl Transport {
             proxies.apply(builder)
         };
         let unusable = |error: reqwest::Error| tls::unusable(&origin, &error);
-        let registry = tls.apply(builder(), &origin)?.build().map_err(unusable)?;
-        let elsewhere = tls
-            .apply_roots(builder(), &origin)?
-            .dns_resolver(reach::Resolver::new(reach))
-            .build()
-            .map_err(unusable)?;
-        Ok(Self { origin, registry, elsewhere, timeouts })
+        let registry = tls.apply(builder()).build().map_err(unusable)?;
+        let resolver = reach::Resolver::new(reach, proxies.clone());
+        let elsewhere = tls.apply_trust(builder()).dns_resolver(resolver).build().map_err(unusable)?;
+        Ok(Self { origin, registry, elsewhere, reach, timeouts })
+    }
+
+    /// How far away the registry is.
+    pub(crate) fn reach(&self) -> Reach {
+        self.reach
     }
 
     /// Sends a request, once.
@@ -157,7 +162,7 @@ impl Transport {
                 origin: self.origin.clone(),
                 operation,
                 retry_after: None,
-                source: Some("it did not answer in time".into()),
+                source: Some(NoAnswer.into()),
             })?
             .map_err(|error| unreachable(&self.origin, operation, error))?;
         Ok(Response { response, origin: self.origin.clone(), stall: self.timeouts.stall, slot })

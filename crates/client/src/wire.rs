@@ -11,19 +11,22 @@ use url::Url;
 
 use crate::{
     host::{Host, Scheme},
+    hosts::{EndpointUrl, Way},
     refusal::Refusal,
     transport::{
-        Destination, Payload, Reach, Request, Response, Timeouts, Transport, is_not_tls, same_host,
-        same_origin,
+        Destination, Payload, Reach, Request, Response, Timeouts, Transport, is_not_tls, same_origin,
     },
 };
 
 /// Redirects that are followed in a row.
 const REDIRECTS: usize = 5;
 
-/// One registry, as this client reaches it.
+/// One registry, or a mirror of it, as this client reaches it.
 pub(crate) struct Wire {
+    /// The registry whose names are asked for.
     registry: Registry,
+    /// Where, when its name does not say it.
+    url: Option<EndpointUrl>,
     host: Host,
     user_agent: String,
     timeouts: Timeouts,
@@ -40,7 +43,6 @@ pub(crate) struct Wire {
 struct Site {
     /// Its scheme, host and port.
     base: Url,
-    reach: Reach,
     transport: Transport,
 }
 
@@ -87,16 +89,20 @@ impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wire")
             .field("registry", &self.registry)
+            .field("url", &self.url)
             .field("host", &self.host)
             .finish_non_exhaustive()
     }
 }
 
 impl Wire {
-    pub(crate) fn new(registry: Registry, host: Host, user_agent: String, timeouts: Timeouts) -> Self {
+    pub(crate) fn new(registry: Registry, way: Way, user_agent: String, timeouts: Timeouts) -> Self {
+        let Way { url, host } = way;
         let places = host.requests_at_once.get();
+        let timeouts = Timeouts { connect: host.connect_timeout.unwrap_or(timeouts.connect), ..timeouts };
         Self {
             registry,
+            url,
             host,
             user_agent,
             timeouts,
@@ -106,11 +112,17 @@ impl Wire {
         }
     }
 
-    /// The registry's name, for people.
+    /// Who is asked, for people.
     pub(crate) fn name(&self) -> String {
-        self.registry.to_string()
+        self.asked().to_string()
     }
 
+    /// Who is asked: the registry, or who stands in for it. Credentials are those of this one.
+    fn asked(&self) -> &Registry {
+        self.url.as_ref().map_or(&self.registry, EndpointUrl::registry)
+    }
+
+    /// The registry whose names are asked for.
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -127,7 +139,7 @@ impl Wire {
             origin: self.name(),
             reason: "it leads to what is no URL".to_owned(),
         })?;
-        site.reach.check(&site.base, &target, &self.name())?;
+        self.check(site, &target)?;
         Ok(target)
     }
 
@@ -155,7 +167,7 @@ impl Wire {
         let Ask { method, target, headers, body, access: _, operation, subject } = ask;
         let site = self.site().await?;
         let url = match target {
-            Target::Path(path) => site.base.join(path).map_err(|_| Error::Invalid {
+            Target::Path(path) => self.at(site, path).map_err(|_| Error::Invalid {
                 subject: subject.clone(),
                 reason: "its name does not fit into a URL".to_owned(),
             })?,
@@ -196,9 +208,14 @@ impl Wire {
                     again.clone().filter(|bytes| !bytes.is_empty()).map_or(Payload::Empty, Payload::Bytes)
                 }
             };
+            let destination = site.destination(&url);
+            let mut headers_there = headers.clone();
+            if destination == Destination::Registry {
+                headers_there.extend(self.host.headers.clone());
+            }
             let request =
-                Request { method: method.clone(), url: url.clone(), headers: headers.clone(), body: payload };
-            let answer = site.transport.send(request, site.destination(&url), operation, slot.take()).await?;
+                Request { method: method.clone(), url: url.clone(), headers: headers_there, body: payload };
+            let answer = site.transport.send(request, destination, operation, slot.take()).await?;
             let redirects = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
             let Some(location) = answer.header(header::LOCATION).filter(|_| redirects) else {
                 return Ok(answer);
@@ -210,7 +227,7 @@ impl Wire {
                 origin: self.name(),
                 reason: "it redirects to what is no URL".to_owned(),
             })?;
-            site.reach.check(&site.base, &next, &self.name())?;
+            self.check(site, &next)?;
             if answer.status() == StatusCode::SEE_OTHER && method != Method::HEAD {
                 method = Method::GET;
                 headers.remove(header::CONTENT_LENGTH);
@@ -228,21 +245,43 @@ impl Wire {
         self.site.get_or_try_init(|| self.find()).await
     }
 
+    /// A path of the distribution API, with its query, where this registry has it. Mirrors of several registries have to be told which one
+    /// is meant: containerd's `ns`.
+    fn at(&self, site: &Site, path: &str) -> Result<Url, url::ParseError> {
+        let Some(place) = &self.url else { return site.base.join(path) };
+        let mut url = site.base.join(&place.path(path))?;
+        if *place.registry() != self.registry {
+            url.query_pairs_mut().append_pair("ns", self.registry.as_str());
+        }
+        Ok(url)
+    }
+
+    /// Holds where an answer leads against what it may lead to.
+    fn check(&self, site: &Site, target: &Url) -> Result<()> {
+        site.transport.reach().check(&site.base, target, &self.name())?;
+        // A proxy is let through wherever it is, so nobody else may send us there to talk to it as to a server.
+        let proxy = target.host_str().is_some_and(|host| self.host.proxies.is_proxy(host));
+        if proxy && target.host() != site.base.host() {
+            let reason = "it leads to the proxy itself".to_owned();
+            return Err(Error::Untrusted { origin: self.name(), reason });
+        }
+        Ok(())
+    }
+
     /// Finds out where the registry is and what it speaks. Nothing secret is sent for that.
     async fn find(&self) -> Result<Site> {
+        match &self.url {
+            Some(url) => {
+                let base = url.base().clone();
+                let transport = self.transport(&base).await?;
+                Ok(Site { base, transport })
+            }
+            None => self.find_by_name().await,
+        }
+    }
+
+    async fn find_by_name(&self) -> Result<Site> {
         let (host, port) = address(&self.registry);
-        let reach = match port {
-            _ if self.registry.is_loopback() => Reach::Loopback,
-            port => Reach::of(&host, port.unwrap_or(443)).await,
-        };
-        let transport = Transport::new(
-            self.name(),
-            reach,
-            &self.host.tls,
-            &self.host.proxies,
-            &self.user_agent,
-            self.timeouts,
-        )?;
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();
         let at = |scheme: &str| {
             Url::parse(&format!("{scheme}://{host}{port}/")).map_err(|error| Error::Invalid {
@@ -250,25 +289,37 @@ impl Wire {
                 reason: format!("its name is no host: {error}"),
             })
         };
+        let (secure, plain) = (at("https")?, at("http")?);
+        let transport = self.transport(&secure).await?;
         let base = match self.host.scheme {
-            Scheme::PlainHttp => at("http")?,
-            Scheme::Https if self.registry.is_loopback() => {
-                let secure = at("https")?;
-                match greet(&transport, &secure).await {
-                    Err(error) if is_not_tls(&error) => at("http")?,
-                    Err(error) => return Err(error),
-                    Ok(()) => secure,
-                }
-            }
-            Scheme::Https => at("https")?,
+            Scheme::PlainHttp => plain,
+            Scheme::Https if self.registry.is_loopback() => match greet(&transport, &secure).await {
+                Err(error) if is_not_tls(&error) => plain,
+                Err(error) => return Err(error),
+                Ok(()) => secure,
+            },
+            Scheme::Https => secure,
         };
-        Ok(Site { base, reach, transport })
+        Ok(Site { base, transport })
+    }
+
+    async fn transport(&self, base: &Url) -> Result<Transport> {
+        let Host { tls, proxies, .. } = &self.host;
+        let reach = if self.asked().is_loopback() {
+            Reach::Loopback
+        } else if base.domain().is_some() && proxies.on_the_way(base).is_some() {
+            // Who is behind a proxy often has nobody to ask for the addresses of names.
+            Reach::Public
+        } else {
+            Reach::of(base.host_str().unwrap_or_default(), base.port_or_known_default().unwrap_or(443)).await
+        };
+        Transport::new(self.name(), reach, tls, proxies, &self.user_agent, self.timeouts)
     }
 }
 
 impl Site {
     fn destination(&self, url: &Url) -> Destination {
-        if same_host(&self.base, url) { Destination::Registry } else { Destination::Elsewhere }
+        if same_origin(&self.base, url) { Destination::Registry } else { Destination::Elsewhere }
     }
 }
 

@@ -20,6 +20,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub enum Subject {
     /// A blob, by digest, wherever it is.
     Blob(Digest),
+    /// A file, or a folder or an archive as a whole.
+    File(PathBuf),
     /// A blob as seen from a repository.
     RepositoryBlob(RepositoryName, Digest),
     /// A manifest of a repository, by tag or by digest.
@@ -36,12 +38,15 @@ pub enum Subject {
     RemoteRepository(Repository),
     /// A registry, or what is set for it.
     Registry(String),
+    /// A flag, an environment variable or a key of a configuration, by its name.
+    Setting(String),
 }
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Blob(digest) => write!(f, "blob `{digest}`"),
+            Self::File(path) => write!(f, "`{}`", path.display()),
             Self::RepositoryBlob(repository, digest) => {
                 write!(f, "blob `{digest}` of repository `{repository}`")
             }
@@ -62,6 +67,7 @@ impl fmt::Display for Subject {
             Self::RemoteBlob(repository, digest) => write!(f, "blob `{digest}` of `{repository}`"),
             Self::RemoteRepository(repository) => write!(f, "repository `{repository}`"),
             Self::Registry(registry) => write!(f, "registry `{registry}`"),
+            Self::Setting(name) => write!(f, "`{name}`"),
         }
     }
 }
