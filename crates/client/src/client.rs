@@ -12,7 +12,11 @@ use pier_content::{Fallback, Jitter, Result, RetryPolicy, Retrying, RetryingTarg
 use pier_oci::Registry;
 
 use crate::{
-    Hosts, Remote, SessionsInMemory, Timeouts, UploadSessions, hosts::Way, mirror::MirrorSource, wire::Wire,
+    Hosts, Remote, SessionsInMemory, Timeouts, UploadSessions,
+    credentials::{Anonymous, CredentialSource},
+    hosts::{Trust, Way},
+    mirror::{MirrorSource, Rest},
+    wire::Wire,
 };
 
 /// What this crate calls itself to registries, unless it is told otherwise.
@@ -34,6 +38,7 @@ struct Inner {
     user_agent: String,
     timeouts: Timeouts,
     hosts: Hosts,
+    credentials: Arc<dyn CredentialSource>,
     retries: RetryPolicy,
     sessions: Arc<dyn UploadSessions>,
     registries: Mutex<HashMap<Registry, Known>>,
@@ -43,8 +48,14 @@ struct Inner {
 #[derive(Clone, Debug)]
 struct Known {
     origin: Remote,
-    /// The mirrors, then the registry; retries included.
-    source: Arc<dyn Source>,
+    mirrors: Vec<KnownMirror>,
+}
+
+#[derive(Clone, Debug)]
+struct KnownMirror {
+    remote: Remote,
+    trust: Trust,
+    rest: Arc<Rest>,
 }
 
 /// How a [`Client`] is made.
@@ -53,6 +64,7 @@ pub struct ClientBuilder {
     user_agent: Option<String>,
     timeouts: Timeouts,
     hosts: Hosts,
+    credentials: Option<Arc<dyn CredentialSource>>,
     retries: Option<RetryPolicy>,
     sessions: Option<Arc<dyn UploadSessions>>,
 }
@@ -77,7 +89,23 @@ impl Client {
     /// # Errors
     /// As [`remote`](Self::remote).
     pub fn source(&self, registry: &Registry) -> Result<Arc<dyn Source>> {
-        Ok(self.known(registry)?.source)
+        self.source_with(registry, self.retries())
+    }
+
+    /// As [`source`](Self::source), with other patience or with somebody to be told of it.
+    ///
+    /// # Errors
+    /// As [`remote`](Self::remote).
+    pub fn source_with(&self, registry: &Registry, retries: &RetryPolicy) -> Result<Arc<dyn Source>> {
+        let Known { origin, mirrors } = self.known(registry)?;
+        let mut sources: Vec<Arc<dyn Source>> = Vec::new();
+        for KnownMirror { remote, trust, rest } in mirrors {
+            let patient = Arc::new(Retrying::new(Arc::new(remote), of_mirrors(retries)));
+            sources.push(Arc::new(MirrorSource::new(patient, trust, rest)));
+        }
+        sources.push(Arc::new(Retrying::new(Arc::new(origin), retries.clone())));
+        let first = sources.remove(0);
+        Ok(if sources.is_empty() { first } else { Arc::new(Fallback::new(first, sources)) })
     }
 
     /// A registry to write to: never a mirror, and asked again after failures that may pass.
@@ -85,8 +113,20 @@ impl Client {
     /// # Errors
     /// As [`remote`](Self::remote).
     pub fn target(&self, registry: &Registry) -> Result<Arc<dyn Target>> {
-        let origin = Arc::new(self.remote(registry)?);
-        Ok(Arc::new(RetryingTarget::new(origin, self.inner.retries.clone())))
+        self.target_with(registry, self.retries())
+    }
+
+    /// As [`target`](Self::target), with other patience or with somebody to be told of it.
+    ///
+    /// # Errors
+    /// As [`remote`](Self::remote).
+    pub fn target_with(&self, registry: &Registry, retries: &RetryPolicy) -> Result<Arc<dyn Target>> {
+        Ok(Arc::new(RetryingTarget::new(Arc::new(self.remote(registry)?), retries.clone())))
+    }
+
+    /// How often and how patiently registries are asked.
+    pub fn retries(&self) -> &RetryPolicy {
+        &self.inner.retries
     }
 
     fn known(&self, registry: &Registry) -> Result<Known> {
@@ -104,31 +144,17 @@ impl Inner {
     fn find(&self, registry: &Registry) -> Result<Known> {
         let ways = self.hosts.ways(registry)?;
         let origin = self.remote(registry, ways.origin);
-        let source: Arc<dyn Source> = Arc::new(Retrying::new(Arc::new(origin.clone()), self.retries.clone()));
-        let mut sources: Vec<Arc<dyn Source>> = Vec::new();
-        for (url, trust, host) in ways.mirrors {
+        let mirror = |(url, trust, host)| {
             let remote = self.remote(registry, Way { url: Some(url), host });
-            let patient = Retrying::new(Arc::new(remote), self.mirror_retries());
-            sources.push(Arc::new(MirrorSource::new(Arc::new(patient), trust)));
-        }
-        sources.push(source);
-        let first = sources.remove(0);
-        let source = if sources.is_empty() { first } else { Arc::new(Fallback::new(first, sources)) };
-        Ok(Known { origin, source })
+            KnownMirror { remote, trust, rest: Arc::default() }
+        };
+        Ok(Known { origin, mirrors: ways.mirrors.into_iter().map(mirror).collect() })
     }
 
     fn remote(&self, registry: &Registry, way: Way) -> Remote {
-        let wire = Wire::new(registry.clone(), way, self.user_agent.clone(), self.timeouts);
+        let Self { user_agent, timeouts, credentials, .. } = self;
+        let wire = Wire::new(registry.clone(), way, Arc::clone(credentials), user_agent.clone(), *timeouts);
         Remote::new(Arc::new(wire), Arc::clone(&self.sessions))
-    }
-
-    fn mirror_retries(&self) -> RetryPolicy {
-        let own = self.retries.clone();
-        RetryPolicy {
-            attempts: own.attempts.min(MIRROR_ATTEMPTS),
-            max_wait: own.max_wait.min(MIRROR_WAIT),
-            ..own
-        }
     }
 }
 
@@ -162,6 +188,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Who this client is at which registry; nobody anywhere else.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Arc<dyn CredentialSource>) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
     /// Where uploads that were not finished are remembered; in memory else.
     #[must_use]
     pub fn sessions(mut self, sessions: Arc<dyn UploadSessions>) -> Self {
@@ -172,12 +205,23 @@ impl ClientBuilder {
     /// # Errors
     /// When a setting cannot be used; a client never falls back to weaker ones.
     pub fn build(self) -> Result<Client> {
-        let Self { user_agent, timeouts, hosts, retries, sessions } = self;
+        let Self { user_agent, timeouts, hosts, credentials, retries, sessions } = self;
+        let credentials = credentials.unwrap_or_else(|| Arc::new(Anonymous));
         let sessions = sessions.unwrap_or_else(|| Arc::new(SessionsInMemory::default()));
         let user_agent = user_agent.unwrap_or_else(|| USER_AGENT.to_owned());
         let retries = retries.unwrap_or_else(|| RetryPolicy::new(Jitter::from_random(random)));
         let registries = Mutex::default();
-        Ok(Client { inner: Arc::new(Inner { user_agent, timeouts, hosts, retries, sessions, registries }) })
+        let inner = Inner { user_agent, timeouts, hosts, credentials, retries, sessions, registries };
+        Ok(Client { inner: Arc::new(inner) })
+    }
+}
+
+fn of_mirrors(retries: &RetryPolicy) -> RetryPolicy {
+    let own = retries.clone();
+    RetryPolicy {
+        attempts: own.attempts.min(MIRROR_ATTEMPTS),
+        max_wait: own.max_wait.min(MIRROR_WAIT),
+        ..own
     }
 }
 

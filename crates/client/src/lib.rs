@@ -1,7 +1,9 @@
 //! Images from and to any registry that speaks the OCI Distribution Specification.
 
+mod auth;
 mod certificates;
 mod client;
+pub mod credentials;
 mod host;
 mod hosts;
 mod mirror;

@@ -30,25 +30,32 @@ const NO_WORD: Error = Error::Unsupported { what: "deciding in place of the regi
 pub(crate) struct MirrorSource {
     source: Arc<dyn Source>,
     trust: Trust,
-    /// Until when it is passed over.
-    rests_until: Mutex<Option<Instant>>,
+    rest: Arc<Rest>,
+}
+
+/// Until when a mirror is passed over. Shared by all that ask it.
+#[derive(Debug, Default)]
+pub(crate) struct Rest(Mutex<Option<Instant>>);
+
+impl Rest {
+    fn begin(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REST);
+    }
+
+    fn is_over(&self) -> bool {
+        let until = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_none_or(|until| Instant::now() >= until)
+    }
 }
 
 impl MirrorSource {
-    pub(crate) fn new(source: Arc<dyn Source>, trust: Trust) -> Self {
-        Self { source, trust, rests_until: Mutex::default() }
+    pub(crate) fn new(source: Arc<dyn Source>, trust: Trust, rest: Arc<Rest>) -> Self {
+        Self { source, trust, rest }
     }
 
     /// Whether it is asked at all.
     fn wake(&self) -> Result<()> {
-        let mut until = self.rests_until.lock().unwrap_or_else(PoisonError::into_inner);
-        match *until {
-            Some(end) if Instant::now() < end => Err(NO_WORD),
-            _ => {
-                *until = None;
-                Ok(())
-            }
-        }
+        if self.rest.is_over() { Ok(()) } else { Err(NO_WORD) }
     }
 
     /// What a failure means for the call.
@@ -66,8 +73,7 @@ impl MirrorSource {
             }
             error if is_unanswered(error) => {
                 tracing::warn!(mirror, error = cause, rest = ?REST, "a mirror cannot be reached and is passed over");
-                let mut until = self.rests_until.lock().unwrap_or_else(PoisonError::into_inner);
-                *until = Some(Instant::now() + REST);
+                self.rest.begin();
             }
             Error::Denied { .. } | Error::Untrusted { .. } => {
                 tracing::warn!(mirror, error = cause, "a mirror refuses or cannot be trusted");

@@ -2,24 +2,30 @@
 
 use std::{fmt, sync::Arc};
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pier_content::{Error, Result, Subject};
-use pier_oci::{Registry, RepositoryName};
+use pier_oci::{Registry, Repository, RepositoryName};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use crate::{
+    auth::{Authenticator, Scopes, Sent, TokenServer},
+    credentials::CredentialSource,
     host::{Host, Scheme},
     hosts::{EndpointUrl, Way},
-    refusal::Refusal,
+    refusal::{Refusal, Speaker},
     transport::{
-        Destination, Payload, Reach, Request, Response, Timeouts, Transport, is_not_tls, same_origin,
+        Destination, Payload, Reach, Read, Request, Response, Timeouts, Transport, is_not_tls, same_origin,
     },
 };
 
 /// Redirects that are followed in a row.
 const REDIRECTS: usize = 5;
+
+/// Bytes of a token server's answer.
+const TOKEN_BYTES: u64 = 64 << 10;
 
 /// One registry, or a mirror of it, as this client reaches it.
 pub(crate) struct Wire {
@@ -30,6 +36,7 @@ pub(crate) struct Wire {
     host: Host,
     user_agent: String,
     timeouts: Timeouts,
+    authenticator: Authenticator,
     /// Found on first use: who talks to nobody looks nothing up and reads no certificates.
     site: OnceCell<Site>,
     /// Requests at once that read. Those that write have places of their own, and take them first: an upload that reads from this very
@@ -96,11 +103,19 @@ impl fmt::Debug for Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(registry: Registry, way: Way, user_agent: String, timeouts: Timeouts) -> Self {
+    pub(crate) fn new(
+        registry: Registry,
+        way: Way,
+        credentials: Arc<dyn CredentialSource>,
+        user_agent: String,
+        timeouts: Timeouts,
+    ) -> Self {
         let Way { url, host } = way;
         let places = host.requests_at_once.get();
         let timeouts = Timeouts { connect: host.connect_timeout.unwrap_or(timeouts.connect), ..timeouts };
+        let asked = url.as_ref().map_or(&registry, EndpointUrl::registry);
         Self {
+            authenticator: Authenticator::new(asked.clone(), credentials),
             registry,
             url,
             host,
@@ -129,7 +144,7 @@ impl Wire {
 
     /// A place among the requests at once that write. Taken before anything that reads for it.
     pub(crate) async fn write_slot(&self) -> OwnedSemaphorePermit {
-        slot(&self.writes).await
+        place(&self.writes).await
     }
 
     /// Resolves what an answer of this registry named as the next place to ask, and checks that it may lead there.
@@ -148,37 +163,81 @@ impl Wire {
         Ok(same_origin(&self.site().await?.base, url))
     }
 
-    /// Asks, authenticates when that is wanted, follows redirects, and gives an answer that says yes or has one of the statuses `also`.
+    /// Asks, authenticates when that is wanted, follows redirects, and gives an answer that says yes.
     ///
     /// # Errors
     /// What an answer that says no means for the caller.
-    pub(crate) async fn ask(&self, ask: Ask<'_>, also: &[StatusCode]) -> Result<Response> {
-        let slot = slot(&self.reads).await;
-        self.ask_in(Some(slot), ask, also).await
+    pub(crate) async fn ask(&self, ask: Ask<'_>) -> Result<Response> {
+        let (operation, subject) = (ask.operation, ask.subject.clone());
+        let answer = self.attempt(ask).await?;
+        answer.map_err(|refusal| refusal.into_error(&self.name(), operation, subject))
+    }
+
+    /// As [`ask`](Self::ask), and an answer that says no is given as it is.
+    pub(crate) async fn attempt(&self, ask: Ask<'_>) -> Result<Result<Response, Refusal>> {
+        let slot = place(&self.reads).await;
+        self.attempt_in(Some(slot), ask).await
     }
 
     /// As [`ask`](Self::ask), in a place that the caller holds.
-    pub(crate) async fn ask_in(
+    pub(crate) async fn ask_in(&self, slot: Option<OwnedSemaphorePermit>, ask: Ask<'_>) -> Result<Response> {
+        let (operation, subject) = (ask.operation, ask.subject.clone());
+        let answer = self.attempt_in(slot, ask).await?;
+        answer.map_err(|refusal| refusal.into_error(&self.name(), operation, subject))
+    }
+
+    /// As [`attempt`](Self::attempt), in a place that the caller holds.
+    pub(crate) async fn attempt_in(
         &self,
         slot: Option<OwnedSemaphorePermit>,
         ask: Ask<'_>,
-        also: &[StatusCode],
-    ) -> Result<Response> {
-        let Ask { method, target, headers, body, access: _, operation, subject } = ask;
+    ) -> Result<Result<Response, Refusal>> {
+        let Ask { method, target, headers, body, access, operation, subject } = ask;
         let site = self.site().await?;
         let url = match target {
             Target::Path(path) => self.at(site, path).map_err(|_| Error::Invalid {
-                subject: subject.clone(),
+                subject,
                 reason: "its name does not fit into a URL".to_owned(),
             })?,
             Target::Url(url) => url.clone(),
         };
-        let request = Request { method, url, headers, body };
-        let answer = self.follow(site, request, operation, slot).await?;
-        if answer.status().is_success() || also.contains(&answer.status()) {
-            return Ok(answer);
+        let (scopes, repository) = self.needs(access)?;
+        let known = self.authenticator.header(repository.as_ref(), &scopes);
+        let in_reads = slot.is_some();
+        // A stream can be sent once.
+        let again = body.again();
+        let request = Request { method: method.clone(), url: url.clone(), headers: headers.clone(), body };
+        let (answer, speaker) = self.follow(site, request, known.as_ref(), operation, slot).await?;
+        if answer.status().is_success() {
+            return Ok(Ok(answer));
         }
-        Err(Refusal::read(answer).await.into_error(&self.name(), operation, subject))
+        let refusal = Refusal::read(answer, speaker).await;
+        let sent = known.as_ref().map_or(Sent::Nothing, Sent::Known);
+        let told = refusal.for_authenticator(&url, sent);
+        if speaker == Speaker::Elsewhere || !told.may_be_answered() {
+            let denial = self.authenticator.denied(&told, repository.as_ref(), &scopes);
+            return Ok(Err(refusal.denied(denial)));
+        }
+        let server = Tokens { wire: self, site };
+        let header = self.authenticator.answer(&told, repository.as_ref(), &scopes, &server).await?;
+        let Some(body) = again else {
+            return Err(Error::Unavailable {
+                origin: self.name(),
+                operation,
+                retry_after: None,
+                source: Some("it wanted to know anew who asks, in the middle of a body".into()),
+            });
+        };
+        let request = Request { method, url: url.clone(), headers, body };
+        let slot = if in_reads { Some(place(&self.reads).await) } else { None };
+        let (answer, speaker) = self.follow(site, request, Some(&header), operation, slot).await?;
+        if answer.status().is_success() {
+            return Ok(Ok(answer));
+        }
+        let refusal = Refusal::read(answer, speaker).await;
+        let told = refusal.for_authenticator(&url, Sent::Answer(&header));
+        let denial = self.authenticator.denied(&told, repository.as_ref(), &scopes);
+        Ok(Err(refusal.denied(denial)))
     }
 
     /// Sends a request, and the same again to where the answers lead.
@@ -189,60 +248,64 @@ impl Wire {
         &self,
         site: &Site,
         request: Request,
+        authorization: Option<&HeaderValue>,
         operation: &'static str,
         slot: Option<OwnedSemaphorePermit>,
-    ) -> Result<Response> {
-        let Request { mut method, mut url, mut headers, body } = request;
-        // A stream can be sent once; those who send one know the place that takes it.
-        let again = match &body {
-            Payload::Empty => Some(Bytes::new()),
-            Payload::Bytes(bytes) => Some(bytes.clone()),
-            Payload::Stream(..) => None,
-        };
-        let mut body = Some(body);
+    ) -> Result<(Response, Speaker)> {
+        let Request { mut method, mut url, mut headers, mut body } = request;
         let mut slot = slot;
         for _ in 0..=REDIRECTS {
-            let payload = match body.take() {
-                Some(body) => body,
-                None => {
-                    again.clone().filter(|bytes| !bytes.is_empty()).map_or(Payload::Empty, Payload::Bytes)
-                }
-            };
             let destination = site.destination(&url);
-            let mut headers_there = headers.clone();
-            if destination == Destination::Registry {
-                headers_there.extend(self.host.headers.clone());
+            let own = destination == Destination::Registry;
+            let mut headers_now = headers.clone();
+            if own {
+                headers_now.extend(self.host.headers.clone());
             }
-            let request =
-                Request { method: method.clone(), url: url.clone(), headers: headers_there, body: payload };
+            if let Some(authorization) = authorization.filter(|_| own) {
+                headers_now.insert(header::AUTHORIZATION, authorization.clone());
+            }
+            let again = body.again();
+            let request = Request { method: method.clone(), url: url.clone(), headers: headers_now, body };
             let answer = site.transport.send(request, destination, operation, slot.take()).await?;
+            let speaker = if own { Speaker::Registry } else { Speaker::Elsewhere };
             let redirects = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-            let Some(location) = answer.header(header::LOCATION).filter(|_| redirects) else {
-                return Ok(answer);
-            };
-            if again.is_none() {
-                return Ok(answer);
-            }
+            let location = answer.header(header::LOCATION).filter(|_| redirects);
+            let (Some(location), Some(again)) = (location, again) else { return Ok((answer, speaker)) };
             let next = url.join(location).map_err(|_| Error::Untrusted {
                 origin: self.name(),
                 reason: "it redirects to what is no URL".to_owned(),
             })?;
             self.check(site, &next)?;
+            body = again;
             if answer.status() == StatusCode::SEE_OTHER && method != Method::HEAD {
-                method = Method::GET;
+                (method, body) = (Method::GET, Payload::Empty);
                 headers.remove(header::CONTENT_LENGTH);
             }
             slot = answer.into_slot();
             url = next;
         }
-        Err(Error::Untrusted {
-            origin: self.name(),
-            reason: format!("it redirects more than {REDIRECTS} times in a row"),
-        })
+        let reason = format!("it redirects more than {REDIRECTS} times in a row");
+        Err(Error::Untrusted { origin: self.name(), reason })
     }
 
     async fn site(&self) -> Result<&Site> {
         self.site.get_or_try_init(|| self.find()).await
+    }
+
+    /// What a question needs, in the names that the repository has where it is asked for.
+    fn needs(&self, access: Access<'_>) -> Result<(Scopes, Option<Repository>)> {
+        let there = |name: &RepositoryName| match &self.url {
+            Some(url) => url.name_there(name),
+            None => Ok(name.clone()),
+        };
+        let (name, scopes) = match access {
+            Access::Catalog => return Ok((Scopes::catalog(), None)),
+            Access::Pull(name) => (name, Scopes::pull(&there(name)?)),
+            Access::Push(name) => (name, Scopes::push(&there(name)?)),
+            Access::Mount { into, from } => (into, Scopes::mount(&there(into)?, &there(from)?)),
+            Access::Delete(name) => (name, Scopes::delete(&there(name)?)),
+        };
+        Ok((scopes, Some(Repository { registry: self.asked().clone(), name: there(name)? })))
     }
 
     /// A path of the distribution API, with its query, where this registry has it. Mirrors of several registries have to be told which one
@@ -323,6 +386,41 @@ impl Site {
     }
 }
 
+/// The way to the token servers that a registry names: where its other answers may lead too.
+struct Tokens<'a> {
+    wire: &'a Wire,
+    site: &'a Site,
+}
+
+#[async_trait]
+impl TokenServer for Tokens<'_> {
+    async fn ask(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>> {
+        const OPERATION: &str = "get a token";
+        let (parts, body) = request.into_parts();
+        let unusable = |_| Error::Untrusted {
+            origin: self.wire.name(),
+            reason: "it wants tokens from what is no URL".to_owned(),
+        };
+        let url = Url::parse(&parts.uri.to_string()).map_err(unusable)?;
+        self.wire.check(self.site, &url)?;
+        let body = if body.is_empty() { Payload::Empty } else { Payload::Bytes(body) };
+        let destination = self.site.destination(&url);
+        let request = Request { method: parts.method, url, headers: parts.headers, body };
+        let answer = self.site.transport.send(request, destination, OPERATION, None).await?;
+        let mut response = http::Response::new(Bytes::new());
+        *response.status_mut() = answer.status();
+        response.headers_mut().clone_from(answer.headers());
+        *response.body_mut() = match answer.read(TOKEN_BYTES, OPERATION).await? {
+            Read::Whole(body) => body,
+            Read::TooLong(_) => {
+                let reason = format!("the answer of its token server has more than {TOKEN_BYTES} bytes");
+                return Err(Error::Untrusted { origin: self.wire.name(), reason });
+            }
+        };
+        Ok(response)
+    }
+}
+
 /// Whether there is anybody who speaks HTTP, whatever they say.
 async fn greet(transport: &Transport, base: &Url) -> Result<()> {
     let mut url = base.clone();
@@ -342,6 +440,6 @@ fn address(registry: &Registry) -> (String, Option<u16>) {
 }
 
 #[expect(clippy::expect_used, reason = "the semaphores are never closed")]
-async fn slot(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+async fn place(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     Arc::clone(places).acquire_owned().await.expect("an open semaphore")
 }

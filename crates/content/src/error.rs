@@ -4,7 +4,7 @@
 //! kind of failure and not on who produced it: ask again, wait, take over, give up, show a hint. The cause is
 //! kept as `source()`; the subject (digest, repository, path) is always a field and never only text.
 
-use std::{fmt, io, path::PathBuf, time::Duration};
+use std::{borrow::Cow, fmt, io, path::PathBuf, time::Duration};
 
 use pier_oci::{Digest, Platform, Repository, RepositoryName, Selector, SessionId};
 
@@ -22,6 +22,8 @@ pub enum Subject {
     Blob(Digest),
     /// A file, or a folder or an archive as a whole.
     File(PathBuf),
+    /// A blob of the folder or the archive at this path.
+    BlobIn(PathBuf, Digest),
     /// A blob as seen from a repository.
     RepositoryBlob(RepositoryName, Digest),
     /// A manifest of a repository, by tag or by digest.
@@ -47,6 +49,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Blob(digest) => write!(f, "blob `{digest}`"),
             Self::File(path) => write!(f, "`{}`", path.display()),
+            Self::BlobIn(path, digest) => write!(f, "blob `{digest}` in `{}`", path.display()),
             Self::RepositoryBlob(repository, digest) => {
                 write!(f, "blob `{digest}` of repository `{repository}`")
             }
@@ -81,6 +84,26 @@ pub enum Error {
     NotFound {
         /// What was asked for.
         subject: Subject,
+    },
+
+    /// A folder or an archive has no image of this name. Choose one of those that there are.
+    #[error("`{}` has no image `{wanted}`, there is {}", place.display(), names(available))]
+    NoSuchImage {
+        /// The folder or the archive.
+        place: PathBuf,
+        /// The name that was asked for.
+        wanted: String,
+        /// What there is: names, and digests of what has none.
+        available: Vec<String>,
+    },
+
+    /// A folder or an archive has several images that may be meant. Say which.
+    #[error("`{}` has several images, there is {}", place.display(), names(available))]
+    Ambiguous {
+        /// The folder or the archive.
+        place: PathBuf,
+        /// What may be meant: names, and digests of what has none.
+        available: Vec<String>,
     },
 
     /// A manifest names content that its repository does not have. Push that first, or store it sparsely.
@@ -170,6 +193,13 @@ pub enum Error {
         available: Vec<Platform>,
     },
 
+    /// An index was to be written where only images of one platform can be. Choose the platform.
+    #[error("`{}` cannot hold an index, only images of one platform each", place.display())]
+    SinglePlatform {
+        /// Where.
+        place: PathBuf,
+    },
+
     /// No space is left where the content has to go. Nothing that was acknowledged is lost.
     #[error("no space left on the device: {operation} `{}`", path.display())]
     StorageFull {
@@ -219,6 +249,15 @@ pub enum Error {
         /// Who.
         origin: String,
         /// Why.
+        reason: String,
+    },
+
+    /// Credentials cannot be read from where they are said to be, or not be kept there. Nobody was asked without them instead.
+    #[error("{place}: {reason}")]
+    Credentials {
+        /// A file, an environment variable or a credential helper, for people.
+        place: String,
+        /// What is wrong with it. Holds no secret.
         reason: String,
     },
 
@@ -273,6 +312,8 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "not-found",
+            Self::NoSuchImage { .. } => "no-such-image",
+            Self::Ambiguous { .. } => "ambiguous",
             Self::Missing { .. } => "missing-content",
             Self::Integrity { .. } => "integrity",
             Self::Size { .. } => "size",
@@ -282,11 +323,13 @@ impl Error {
             Self::Busy { .. } => "busy",
             Self::Abandoned { .. } => "abandoned",
             Self::NoPlatform { .. } => "no-platform",
+            Self::SinglePlatform { .. } => "single-platform",
             Self::StorageFull { .. } => "storage-full",
             Self::Unavailable { .. } => "unavailable",
             Self::TooManyRequests { .. } => "too-many-requests",
             Self::Denied { .. } => "denied",
             Self::Untrusted { .. } => "untrusted",
+            Self::Credentials { .. } => "credentials",
             Self::Unsupported { .. } => "unsupported",
             Self::Io { .. } => "io",
             Self::Database { .. } => "database",
@@ -329,12 +372,18 @@ impl Error {
     }
 
     /// Advice for a person, apart from the message.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        let fixed = match self {
+            Self::Denied { origin, .. } => return Some(format!("log in with `pier login {origin}`").into()),
             Self::Missing { .. } => Some("push the missing blobs and manifests to this repository first"),
             Self::NoPlatform { available, .. } if !available.is_empty() => {
                 Some("choose one of these platforms with `--platform`")
             }
+            Self::NoSuchImage { available, .. } if !available.is_empty() => {
+                Some("name one of these behind the path")
+            }
+            Self::Ambiguous { .. } => Some("name one of these behind the path"),
+            Self::SinglePlatform { .. } => Some("choose one platform with `--platform`"),
             Self::StorageFull { .. } => {
                 Some("free some space or run `pier prune`; what was stored before is intact")
             }
@@ -346,8 +395,12 @@ impl Error {
             Self::Integrity { .. } => {
                 Some("the source or the network changed the content; nothing of it was kept")
             }
+            Self::Credentials { .. } => {
+                Some("correct it, or take it out of the configuration; it is never passed over in silence")
+            }
             _ => None,
-        }
+        };
+        fixed.map(Cow::Borrowed)
     }
 }
 
@@ -365,6 +418,20 @@ fn list(digests: &[Digest]) -> String {
     let mut text: Vec<String> = digests.iter().take(SHOWN).map(|digest| format!("`{digest}`")).collect();
     if digests.len() > SHOWN {
         text.push(format!("and {} more", digests.len() - SHOWN));
+    }
+    text.join(", ")
+}
+
+/// The first few names of images.
+fn names(available: &[String]) -> String {
+    const SHOWN: usize = 16;
+    if available.is_empty() {
+        return "none at all".to_owned();
+    }
+    let mut text: Vec<String> =
+        available.iter().take(SHOWN).map(|name| format!("`{}`", name.escape_debug())).collect();
+    if available.len() > SHOWN {
+        text.push(format!("and {} more", available.len() - SHOWN));
     }
     text.join(", ")
 }

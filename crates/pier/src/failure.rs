@@ -86,7 +86,10 @@ impl From<Error> for Failure {
         let status = match &error {
             Error::NotFound { .. } | Error::Missing { .. } | Error::InUse { .. } => Status::No,
             Error::Integrity { .. } | Error::Size { .. } => Status::Integrity,
-            Error::Invalid { .. } | Error::OutOfRange { .. } | Error::Unsupported { .. } => Status::Usage,
+            Error::Invalid { .. }
+            | Error::OutOfRange { .. }
+            | Error::Unsupported { .. }
+            | Error::Credentials { .. } => Status::Usage,
             Error::Denied { .. } | Error::Untrusted { .. } => Status::Denied,
             _ => Status::Unfinished,
         };

@@ -1,0 +1,8 @@
+//! The client against a real registry on a port of its own.
+
+#![expect(clippy::unwrap_used, reason = "a failure that was not expected has to end a test")]
+
+mod listing;
+mod reading;
+mod support;
+mod writing;
