@@ -20,6 +20,10 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub enum Subject {
     /// A blob, by digest, wherever it is.
     Blob(Digest),
+    /// A file, or a folder or an archive as a whole.
+    File(PathBuf),
+    /// A blob of the folder or the archive at this path.
+    BlobIn(PathBuf, Digest),
     /// A blob as seen from a repository.
     RepositoryBlob(RepositoryName, Digest),
     /// A manifest of a repository, by tag or by digest.
@@ -42,6 +46,8 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Blob(digest) => write!(f, "blob `{digest}`"),
+            Self::File(path) => write!(f, "`{}`", path.display()),
+            Self::BlobIn(path, digest) => write!(f, "blob `{digest}` in `{}`", path.display()),
             Self::RepositoryBlob(repository, digest) => {
                 write!(f, "blob `{digest}` of repository `{repository}`")
             }
@@ -75,6 +81,26 @@ pub enum Error {
     NotFound {
         /// What was asked for.
         subject: Subject,
+    },
+
+    /// A folder or an archive has no image of this name. Choose one of those that there are.
+    #[error("`{}` has no image `{wanted}`, there is {}", place.display(), names(available))]
+    NoSuchImage {
+        /// The folder or the archive.
+        place: PathBuf,
+        /// The name that was asked for.
+        wanted: String,
+        /// What there is: names, and digests of what has none.
+        available: Vec<String>,
+    },
+
+    /// A folder or an archive has several images that may be meant. Say which.
+    #[error("`{}` has several images, there is {}", place.display(), names(available))]
+    Ambiguous {
+        /// The folder or the archive.
+        place: PathBuf,
+        /// What may be meant: names, and digests of what has none.
+        available: Vec<String>,
     },
 
     /// A manifest names content that its repository does not have. Push that first, or store it sparsely.
@@ -162,6 +188,13 @@ pub enum Error {
         wanted: Box<Platform>,
         /// The platforms that there are, attestations left out.
         available: Vec<Platform>,
+    },
+
+    /// An index was to be written where only images of one platform can be. Choose the platform.
+    #[error("`{}` cannot hold an index, only images of one platform each", place.display())]
+    SinglePlatform {
+        /// Where.
+        place: PathBuf,
     },
 
     /// No space is left where the content has to go. Nothing that was acknowledged is lost.
@@ -267,6 +300,8 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "not-found",
+            Self::NoSuchImage { .. } => "no-such-image",
+            Self::Ambiguous { .. } => "ambiguous",
             Self::Missing { .. } => "missing-content",
             Self::Integrity { .. } => "integrity",
             Self::Size { .. } => "size",
@@ -276,6 +311,7 @@ impl Error {
             Self::Busy { .. } => "busy",
             Self::Abandoned { .. } => "abandoned",
             Self::NoPlatform { .. } => "no-platform",
+            Self::SinglePlatform { .. } => "single-platform",
             Self::StorageFull { .. } => "storage-full",
             Self::Unavailable { .. } => "unavailable",
             Self::TooManyRequests { .. } => "too-many-requests",
@@ -329,6 +365,11 @@ impl Error {
             Self::NoPlatform { available, .. } if !available.is_empty() => {
                 Some("choose one of these platforms with `--platform`")
             }
+            Self::NoSuchImage { available, .. } if !available.is_empty() => {
+                Some("name one of these behind the path")
+            }
+            Self::Ambiguous { .. } => Some("name one of these behind the path"),
+            Self::SinglePlatform { .. } => Some("choose one platform with `--platform`"),
             Self::StorageFull { .. } => {
                 Some("free some space or run `pier prune`; what was stored before is intact")
             }
@@ -359,6 +400,20 @@ fn list(digests: &[Digest]) -> String {
     let mut text: Vec<String> = digests.iter().take(SHOWN).map(|digest| format!("`{digest}`")).collect();
     if digests.len() > SHOWN {
         text.push(format!("and {} more", digests.len() - SHOWN));
+    }
+    text.join(", ")
+}
+
+/// The first few names of images.
+fn names(available: &[String]) -> String {
+    const SHOWN: usize = 16;
+    if available.is_empty() {
+        return "none at all".to_owned();
+    }
+    let mut text: Vec<String> =
+        available.iter().take(SHOWN).map(|name| format!("`{}`", name.escape_debug())).collect();
+    if available.len() > SHOWN {
+        text.push(format!("and {} more", available.len() - SHOWN));
     }
     text.join(", ")
 }

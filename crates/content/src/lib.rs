@@ -66,4 +66,4 @@ pub use store_repository::StoreRepository;
 pub use store_source::StoreSource;
 pub use store_target::StoreTarget;
 pub use target::{Mounted, Origin, Target};
-pub use transfer::transfer;
+pub use transfer::{fill_and_commit, transfer};

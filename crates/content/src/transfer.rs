@@ -71,7 +71,8 @@ pub async fn transfer(
                 {
                     prove(origin, descriptor).await?;
                 }
-                let blob = fill_and_commit(&*filling, origin, descriptor, repository, progress).await?;
+                let commit = Commit { digest: descriptor.digest, link: Some(repository.clone()) };
+                let blob = fill_and_commit(&*filling, origin, descriptor, commit, progress).await?;
                 progress.emit(|| Event::Committed(descriptor.clone()));
                 return Ok(blob);
             }
@@ -128,18 +129,20 @@ async fn prove(origin: Origin<'_>, descriptor: &Descriptor) -> Result<()> {
     })
 }
 
-async fn fill_and_commit(
+/// Fills what is missing of a part and commits it, under the same rules for wrong content as [`transfer`].
+///
+/// For targets that hold a part themselves; the digest of `commit` is the descriptor's.
+pub async fn fill_and_commit(
     filling: &dyn Filling,
     origin: Origin<'_>,
     descriptor: &Descriptor,
-    repository: &RepositoryName,
+    commit: Commit,
     progress: &Progress,
 ) -> Result<Blob> {
     let missing: Option<u64> = filling.missing().iter().map(crate::ByteRange::len).sum();
     let done = descriptor.size.saturating_sub(missing.unwrap_or(descriptor.size));
     progress.emit(|| Event::Started { descriptor: descriptor.clone(), done });
     let observed = Observed { filling, digest: descriptor.digest, progress };
-    let commit = Commit { digest: descriptor.digest, link: Some(repository.clone()) };
 
     origin.source.fill(origin.repository, descriptor, &observed).await?;
     let error = match filling.commit(commit.clone()).await {
