@@ -6,6 +6,8 @@ use pier_content::Error;
 use pier_oci::{NameError, ReferenceError};
 use pier_store::OpenError;
 
+use crate::signals::Signal;
+
 /// What the exit status says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
@@ -21,6 +23,8 @@ pub(crate) enum Status {
     Integrity,
     /// Denied.
     Denied,
+    /// A signal came.
+    Stopped(Signal),
 }
 
 impl Status {
@@ -33,6 +37,9 @@ impl Status {
             Self::Unfinished => 3,
             Self::Integrity => 4,
             Self::Denied => 5,
+            // What shells say of a command that a signal ended.
+            Self::Stopped(Signal::Interrupt) => 130,
+            Self::Stopped(Signal::Terminate) => 143,
         }
     }
 }
@@ -84,8 +91,13 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let status = match &error {
-            Error::NotFound { .. } | Error::Missing { .. } | Error::InUse { .. } => Status::No,
+            Error::NotFound { .. }
+            | Error::NoSuchImage { .. }
+            | Error::NoPlatform { .. }
+            | Error::Missing { .. }
+            | Error::InUse { .. } => Status::No,
             Error::Integrity { .. } | Error::Size { .. } => Status::Integrity,
+            Error::Ambiguous { .. } | Error::SinglePlatform { .. } => Status::Usage,
             Error::Invalid { .. } | Error::OutOfRange { .. } | Error::Unsupported { .. } => Status::Usage,
             Error::Denied { .. } | Error::Untrusted { .. } => Status::Denied,
             _ => Status::Unfinished,
