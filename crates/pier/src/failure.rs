@@ -2,8 +2,8 @@
 
 use std::{error::Error as _, fmt::Write as _, process::ExitCode};
 
-use pier_content::Error;
-use pier_oci::{NameError, ReferenceError};
+use pier_content::{Error, Subject};
+use pier_oci::{NameError, ReferenceError, Selector};
 use pier_store::OpenError;
 
 use crate::signals::Signal;
@@ -97,17 +97,16 @@ impl From<Error> for Failure {
             | Error::Missing { .. }
             | Error::InUse { .. } => Status::No,
             Error::Integrity { .. } | Error::Size { .. } => Status::Integrity,
-            Error::Ambiguous { .. } | Error::SinglePlatform { .. } => Status::Usage,
-            Error::Invalid { .. } | Error::OutOfRange { .. } | Error::Unsupported { .. } => Status::Usage,
+            Error::Ambiguous { .. }
+            | Error::SinglePlatform { .. }
+            | Error::Invalid { .. }
+            | Error::OutOfRange { .. }
+            | Error::Unsupported { .. } => Status::Usage,
             Error::Denied { .. } | Error::Untrusted { .. } => Status::Denied,
             _ => Status::Unfinished,
         };
-        let hint = error.hint();
-        let failure = Self::new(status, error.into());
-        match hint {
-            Some(hint) => failure.with_hint(hint),
-            None => failure,
-        }
+        let hint = hint(&error);
+        Self { hint, ..Self::new(status, error.into()) }
     }
 }
 
@@ -140,6 +139,16 @@ impl From<NameError> for Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::new(Status::Unfinished, error)
+    }
+}
+
+/// What to do about it, in words of the command line where it has a command for that.
+fn hint(error: &Error) -> Option<String> {
+    match error {
+        Error::NotFound { subject: Subject::RemoteManifest(repository, Selector::Tag(_)) } => {
+            Some(format!("`pier tags {repository}` lists what is there"))
+        }
+        error => error.hint().map(Into::into),
     }
 }
 

@@ -129,10 +129,9 @@ impl Writing {
     /// Makes what was copied visible, where a copy alone does not.
     pub(crate) async fn finish(self, root: &Descriptor) -> Result<(), Failure> {
         match self.to {
-            To::Registry(_) | To::Store(_) => {}
             // What has no name would not be found again.
             To::Layout(layout) if self.tags.is_empty() => layout.list(root).await?,
-            To::Layout(_) => {}
+            To::Registry(_) | To::Store(_) | To::Layout(_) => {}
             To::OciArchive(writer) => writer.finish().await?,
             To::DockerArchive(writer) => writer.finish().await?,
         }

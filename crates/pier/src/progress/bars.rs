@@ -36,19 +36,15 @@ impl Bars {
         let whole = all.add(ProgressBar::new(0).with_style(style("all bytes", colour)));
         Self { all, whole, blobs: BTreeMap::new(), style: style("{prefix}", colour) }
     }
-
-    /// Lines that blobs may take. Asked each time: windows change.
-    fn room(&self) -> usize {
-        let (lines, _) = console_size();
-        usize::from(lines).saturating_sub(OTHER_LINES).max(1)
-    }
 }
 
 impl Telling for Bars {
     fn told(&mut self, name: &str, note: &Note) {
         // Blobs that are done are seen by their bars; waits, and how it ended, are worth a line.
-        let lasting =
-            matches!(note, Note::Event(Event::Waiting { .. } | Event::Discarded(_)) | Note::Arrived { .. });
+        let lasting = match note {
+            Note::Event(event) => matches!(**event, Event::Waiting { .. } | Event::Discarded(_)),
+            Note::Arrived { .. } => true,
+        };
         if let Some(line) = plain::line(name, note).filter(|_| lasting) {
             // A terminal that is gone needs no bars.
             let _ = self.all.println(line);
@@ -56,7 +52,7 @@ impl Telling for Bars {
     }
 
     fn tick(&mut self, looked: &Looked) {
-        let room = self.room();
+        let room = room();
         let mut kept = BTreeMap::new();
         for (name, digest, moving) in &looked.moving {
             let key = (Arc::clone(name), *digest);
@@ -99,7 +95,10 @@ fn style(title: &str, colour: bool) -> ProgressStyle {
     ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-fn console_size() -> (u16, u16) {
+/// Lines that blobs may take. Asked each time: windows change.
+fn room() -> usize {
     let size = rustix::termios::tcgetwinsize(std::io::stderr());
-    size.map_or((LINES, 0), |size| (if size.ws_row == 0 { LINES } else { size.ws_row }, size.ws_col))
+    let lines = size.map_or(0, |size| size.ws_row);
+    let lines = if lines == 0 { LINES } else { lines };
+    usize::from(lines).saturating_sub(OTHER_LINES).max(1)
 }

@@ -67,7 +67,7 @@ pub(crate) struct Tally {
 #[derive(Clone, Debug)]
 pub(super) enum Note {
     /// As it came from the library; never [`Event::Advanced`], which is seen by looking.
-    Event(Event),
+    Event(Box<Event>),
     /// An image has arrived.
     Arrived { digest: Digest, tally: Tally, elapsed: Duration },
 }
@@ -108,7 +108,7 @@ impl Board {
         trip.take_in(&event);
         if !matches!(event, Event::Advanced { .. }) {
             let name = Arc::clone(&trip.name);
-            state.tell(name, Note::Event(event));
+            state.tell(name, Note::Event(Box::new(event)));
             self.noted.notify_one();
         }
     }

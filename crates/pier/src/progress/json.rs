@@ -1,14 +1,14 @@
 //! One JSON object a line, for programs: `docs/reference/progress.md`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use pier_content::Event;
-use pier_oci::Digest;
-use serde_json::{Value, json};
+use pier_oci::{Descriptor, Digest, MediaType};
+use serde::Serialize;
 
 use super::{
     Telling,
-    board::{Looked, Note},
+    board::{Looked, Moving, Note},
 };
 use crate::output;
 
@@ -21,8 +21,8 @@ pub(super) struct Json {
 
 impl Telling for Json {
     fn told(&mut self, name: &str, note: &Note) {
-        if let Some(object) = object(name, note) {
-            output::talk(&object.to_string());
+        if let Some(line) = line(name, note) {
+            line.write();
         }
     }
 
@@ -31,11 +31,8 @@ impl Telling for Json {
         for (name, digest, moving) in &looked.moving {
             let key = (Arc::clone(name), *digest);
             if self.said.get(&key) != Some(&moving.done) && moving.done > 0 {
-                let object = json!({
-                    "event": "advanced", "reference": &**name, "digest": digest,
-                    "size": moving.size, "done": moving.done,
-                });
-                output::talk(&object.to_string());
+                let Moving { size, done, .. } = *moving;
+                Line::Advanced { reference: name, digest: *digest, size, done }.write();
             }
             said.insert(key, moving.done);
         }
@@ -45,56 +42,128 @@ impl Telling for Json {
     fn end(&mut self) {}
 }
 
-fn object(reference: &str, note: &Note) -> Option<Value> {
+/// One line. Names of fields are promised; new ones may come.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Line<'a> {
+    Resolved {
+        reference: &'a str,
+        digest: Digest,
+        media_type: &'a MediaType,
+        size: u64,
+    },
+    Planned {
+        reference: &'a str,
+        blobs: u64,
+        bytes: u64,
+    },
+    Present {
+        reference: &'a str,
+        digest: Digest,
+        size: u64,
+    },
+    Mounted {
+        reference: &'a str,
+        digest: Digest,
+        size: u64,
+        from: String,
+    },
+    Started {
+        reference: &'a str,
+        digest: Digest,
+        size: u64,
+        done: u64,
+    },
+    Advanced {
+        reference: &'a str,
+        digest: Digest,
+        size: u64,
+        done: u64,
+    },
+    Discarded {
+        reference: &'a str,
+        digest: Digest,
+    },
+    Committed {
+        reference: &'a str,
+        digest: Digest,
+        size: u64,
+    },
+    Stored {
+        reference: &'a str,
+        digest: Digest,
+        media_type: &'a MediaType,
+        size: u64,
+    },
+    Waiting {
+        reference: &'a str,
+        origin: &'a str,
+        milliseconds: u64,
+        reason: &'a str,
+    },
+    Arrived {
+        reference: &'a str,
+        digest: Digest,
+        moved_bytes: u64,
+        mounted_bytes: u64,
+        present_bytes: u64,
+        milliseconds: u64,
+    },
+}
+
+impl Line<'_> {
+    fn write(&self) {
+        // Strings and numbers alone, which can always be written.
+        if let Ok(line) = serde_json::to_string(self) {
+            output::talk(&line);
+        }
+    }
+}
+
+fn line<'a>(reference: &'a str, note: &'a Note) -> Option<Line<'a>> {
     let event = match note {
         Note::Event(event) => event,
         Note::Arrived { digest, tally, elapsed } => {
-            return Some(json!({
-                "event": "arrived", "reference": reference, "digest": digest,
-                "moved_bytes": tally.moved_bytes, "mounted_bytes": tally.mounted_bytes,
-                "present_bytes": tally.present_bytes, "milliseconds": milliseconds(*elapsed),
-            }));
+            return Some(Line::Arrived {
+                reference,
+                digest: *digest,
+                moved_bytes: tally.moved_bytes,
+                mounted_bytes: tally.mounted_bytes,
+                present_bytes: tally.present_bytes,
+                milliseconds: milliseconds(*elapsed),
+            });
         }
     };
-    Some(match event {
-        Event::Resolved { descriptor, .. } => json!({
-            "event": "resolved", "reference": reference, "digest": descriptor.digest,
-            "media_type": descriptor.media_type, "size": descriptor.size,
-        }),
-        Event::Planned { blobs, bytes } => {
-            json!({ "event": "planned", "reference": reference, "blobs": blobs, "bytes": bytes })
+    Some(match &**event {
+        Event::Resolved { descriptor: Descriptor { digest, media_type, size, .. }, .. } => {
+            Line::Resolved { reference, digest: *digest, media_type, size: *size }
         }
-        Event::Present(blob) => {
-            json!({ "event": "present", "reference": reference, "digest": blob.digest, "size": blob.size })
+        Event::Planned { blobs, bytes } => Line::Planned { reference, blobs: *blobs, bytes: *bytes },
+        Event::Present(Descriptor { digest, size, .. }) => {
+            Line::Present { reference, digest: *digest, size: *size }
         }
-        Event::Mounted { descriptor, from } => json!({
-            "event": "mounted", "reference": reference, "digest": descriptor.digest,
-            "size": descriptor.size, "from": from.to_string(),
-        }),
-        Event::Started { descriptor, done } => json!({
-            "event": "started", "reference": reference, "digest": descriptor.digest,
-            "size": descriptor.size, "done": done,
-        }),
-        Event::Discarded(digest) => {
-            json!({ "event": "discarded", "reference": reference, "digest": digest })
+        Event::Mounted { descriptor: Descriptor { digest, size, .. }, from } => {
+            Line::Mounted { reference, digest: *digest, size: *size, from: from.to_string() }
         }
-        Event::Committed(blob) => {
-            json!({ "event": "committed", "reference": reference, "digest": blob.digest, "size": blob.size })
+        Event::Started { descriptor: Descriptor { digest, size, .. }, done } => {
+            Line::Started { reference, digest: *digest, size: *size, done: *done }
         }
-        Event::Stored(manifest) => json!({
-            "event": "stored", "reference": reference, "digest": manifest.digest,
-            "media_type": manifest.media_type, "size": manifest.size,
-        }),
-        Event::Waiting { origin, delay, reason } => json!({
-            "event": "waiting", "reference": reference, "origin": origin,
-            "milliseconds": milliseconds(*delay), "reason": reason,
-        }),
-        // An event that is newer than this page.
+        Event::Discarded(digest) => Line::Discarded { reference, digest: *digest },
+        Event::Committed(Descriptor { digest, size, .. }) => {
+            Line::Committed { reference, digest: *digest, size: *size }
+        }
+        Event::Stored(Descriptor { digest, media_type, size, .. }) => {
+            Line::Stored { reference, digest: *digest, media_type, size: *size }
+        }
+        Event::Waiting { origin, delay, reason } => {
+            Line::Waiting { reference, origin, milliseconds: milliseconds(*delay), reason }
+        }
+        // Those that are seen by looking, and those that are newer than the page about them.
         _ => return None,
     })
 }
 
 /// As a number that every reader of JSON can hold.
-fn milliseconds(time: std::time::Duration) -> u64 {
+fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

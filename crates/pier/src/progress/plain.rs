@@ -32,20 +32,23 @@ impl Telling for Plain {
 
 /// What is said about a note, if anything is.
 pub(super) fn line(name: &str, note: &Note) -> Option<String> {
-    match note {
-        Note::Event(Event::Committed(blob)) => Some(format!("{name}: {} done", about(blob))),
-        Note::Event(Event::Present(blob)) => Some(format!("{name}: {} is there", about(blob))),
-        Note::Event(Event::Mounted { descriptor, from }) => {
-            Some(format!("{name}: {} mounted from {from}", about(descriptor)))
+    let said = match note {
+        Note::Event(event) => happened(event)?,
+        Note::Arrived { tally, elapsed, .. } => summary(tally, *elapsed),
+    };
+    Some(format!("{name}: {said}"))
+}
+
+fn happened(event: &Event) -> Option<String> {
+    match event {
+        Event::Committed(blob) => Some(format!("{} done", about(blob))),
+        Event::Present(blob) => Some(format!("{} is there", about(blob))),
+        Event::Mounted { descriptor, from } => Some(format!("{} mounted from {from}", about(descriptor))),
+        Event::Discarded(digest) => Some(format!("{} was wrong and is fetched anew", short(digest))),
+        Event::Waiting { origin, delay, reason } => {
+            Some(format!("waiting {} for {origin}: {reason}", seconds(*delay)))
         }
-        Note::Event(Event::Discarded(digest)) => {
-            Some(format!("{name}: {} was wrong and is fetched anew", short(digest)))
-        }
-        Note::Event(Event::Waiting { origin, delay, reason }) => {
-            Some(format!("{name}: waiting {} for {origin}: {reason}", seconds(*delay)))
-        }
-        Note::Event(_) => None,
-        Note::Arrived { tally, elapsed, .. } => Some(format!("{name}: {}", summary(tally, *elapsed))),
+        _ => None,
     }
 }
 
@@ -90,18 +93,23 @@ mod tests {
         assert_eq!(line("app:1", note).as_deref(), Some(expected));
     }
 
+    #[track_caller]
+    fn check_event(event: Event, expected: &str) {
+        check(&Note::Event(Box::new(event)), expected);
+    }
+
     #[test]
     fn each_line_says_what_happened_to_what() {
         let blob = Descriptor::new(MediaType::OCI_LAYER, Digest::sha256(b""), 13_449_999);
         let digest = blob.digest;
-        check(&Note::Event(Event::Committed(blob.clone())), "app:1: e3b0c44298fc (13.4 MB) done");
-        check(&Note::Event(Event::Present(blob)), "app:1: e3b0c44298fc (13.4 MB) is there");
-        check(
-            &Note::Event(Event::Waiting {
+        check_event(Event::Committed(blob.clone()), "app:1: e3b0c44298fc (13.4 MB) done");
+        check_event(Event::Present(blob), "app:1: e3b0c44298fc (13.4 MB) is there");
+        check_event(
+            Event::Waiting {
                 origin: "r.test".to_owned(),
                 delay: Duration::from_secs(2),
                 reason: "it is busy".to_owned(),
-            }),
+            },
             "app:1: waiting 2.0 s for r.test: it is busy",
         );
         let elapsed = Duration::from_millis(1234);
