@@ -8,7 +8,11 @@ use std::{
 use pier_content::Result;
 use pier_oci::Registry;
 
-use crate::{Host, Remote, SessionsInMemory, Timeouts, UploadSessions, wire::Wire};
+use crate::{
+    Host, Remote, SessionsInMemory, Timeouts, UploadSessions,
+    credentials::{Anonymous, CredentialSource},
+    wire::Wire,
+};
 
 /// What this crate calls itself to registries, unless it is told otherwise.
 const USER_AGENT: &str = concat!("pier/", env!("CARGO_PKG_VERSION"));
@@ -24,6 +28,7 @@ struct Inner {
     user_agent: String,
     timeouts: Timeouts,
     default_host: Host,
+    credentials: Arc<dyn CredentialSource>,
     sessions: Arc<dyn UploadSessions>,
     wires: Mutex<HashMap<Registry, Arc<Wire>>>,
 }
@@ -34,6 +39,7 @@ pub struct ClientBuilder {
     user_agent: Option<String>,
     timeouts: Timeouts,
     default_host: Host,
+    credentials: Option<Arc<dyn CredentialSource>>,
     sessions: Option<Arc<dyn UploadSessions>>,
 }
 
@@ -47,8 +53,9 @@ impl Client {
     pub fn remote(&self, registry: &Registry) -> Remote {
         let mut wires = self.inner.wires.lock().unwrap_or_else(PoisonError::into_inner);
         let wire = wires.entry(registry.clone()).or_insert_with(|| {
-            let Inner { user_agent, timeouts, default_host, .. } = &*self.inner;
-            Arc::new(Wire::new(registry.clone(), default_host.clone(), user_agent.clone(), *timeouts))
+            let Inner { user_agent, timeouts, default_host, credentials, .. } = &*self.inner;
+            let (host, credentials) = (default_host.clone(), Arc::clone(credentials));
+            Arc::new(Wire::new(registry.clone(), host, credentials, user_agent.clone(), *timeouts))
         });
         Remote::new(Arc::clone(wire), Arc::clone(&self.inner.sessions))
     }
@@ -76,6 +83,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Who this client is at which registry; nobody anywhere else.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Arc<dyn CredentialSource>) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
     /// Where uploads that were not finished are remembered; in memory else.
     #[must_use]
     pub fn sessions(mut self, sessions: Arc<dyn UploadSessions>) -> Self {
@@ -86,11 +100,19 @@ impl ClientBuilder {
     /// # Errors
     /// When a setting cannot be used; a client never falls back to weaker ones.
     pub fn build(self) -> Result<Client> {
-        let Self { user_agent, timeouts, default_host, sessions } = self;
+        let Self { user_agent, timeouts, default_host, credentials, sessions } = self;
+        let credentials = credentials.unwrap_or_else(|| Arc::new(Anonymous));
         let sessions = sessions.unwrap_or_else(|| Arc::new(SessionsInMemory::default()));
         let user_agent = user_agent.unwrap_or_else(|| USER_AGENT.to_owned());
         Ok(Client {
-            inner: Arc::new(Inner { user_agent, timeouts, default_host, sessions, wires: Mutex::default() }),
+            inner: Arc::new(Inner {
+                user_agent,
+                timeouts,
+                default_host,
+                credentials,
+                sessions,
+                wires: Mutex::default(),
+            }),
         })
     }
 }

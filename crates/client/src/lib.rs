@@ -1,6 +1,8 @@
 //! Images from and to any registry that speaks the OCI Distribution Specification.
 
+mod auth;
 mod client;
+pub mod credentials;
 mod host;
 mod proxies;
 mod refusal;

@@ -4,11 +4,16 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{StatusCode, header::RETRY_AFTER};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use pier_content::{Error, Subject};
 use pier_oci::wire::{ErrorBody, ErrorCode};
+use url::Url;
 
-use crate::transport::Response;
+use crate::{
+    auth::{self, Sent},
+    transport::Response,
+};
 
 /// Bytes of an error's body that are read.
 const BODY_BYTES: u64 = 64 << 10;
@@ -16,10 +21,25 @@ const BODY_BYTES: u64 = 64 << 10;
 /// Characters of a registry's words that are passed on.
 const WORDS: usize = 300;
 
+/// Who said no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaker {
+    /// The registry.
+    Registry,
+    /// A place that the registry sent us to.
+    Elsewhere,
+}
+
 /// What an answer that says no said.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// The first bytes of the body.
+    pub(crate) body: Bytes,
+    speaker: Speaker,
+    /// Why we are refused, from those who know who we are.
+    denial: Option<Error>,
     /// The first error's code, when the body has the specification's form.
     pub(crate) code: Option<ErrorCode>,
     /// What it said, for people.
@@ -29,8 +49,9 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     /// Reads an answer to its end.
-    pub(crate) async fn read(answer: Response) -> Self {
+    pub(crate) async fn read(answer: Response, speaker: Speaker) -> Self {
         let status = answer.status();
+        let headers = answer.headers().clone();
         let header = answer.header(RETRY_AFTER).and_then(|text| delay(text, SystemTime::now()));
         let body = answer.excerpt(BODY_BYTES).await;
         let parsed: Option<ErrorBody> = serde_json::from_slice(&body).ok();
@@ -45,7 +66,19 @@ impl Refusal {
             words if words.is_empty() => status.to_string(),
             words => format!("{words} ({status})"),
         };
-        Self { status, code: entry.map(|entry| entry.code), words, retry_after }
+        let code = entry.map(|entry| entry.code);
+        Self { status, headers, body, speaker, denial: None, code, words, retry_after }
+    }
+
+    /// What the authenticator has to know of it.
+    pub(crate) fn for_authenticator<'a>(&'a self, url: &'a Url, sent: Sent<'a>) -> auth::Refusal<'a> {
+        auth::Refusal { status: self.status, headers: &self.headers, body: &self.body, url, sent }
+    }
+
+    /// The same, with the reason for being refused that the authenticator knows.
+    pub(crate) fn denied(mut self, denial: Error) -> Self {
+        self.denial = Some(denial);
+        self
     }
 
     /// The error for a request about `subject`.
@@ -53,7 +86,15 @@ impl Refusal {
         let origin = origin.to_owned();
         match self.status {
             StatusCode::NOT_FOUND | StatusCode::GONE => Error::NotFound { subject },
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Denied { origin, reason: self.words },
+            // A URL that was signed for us has expired, or was made wrongly. Nobody authenticates there; the registry may sign another one.
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST
+                if self.speaker == Speaker::Elsewhere =>
+            {
+                self.unavailable(origin, operation)
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                self.denial.unwrap_or(Error::Denied { origin, reason: self.words })
+            }
             // Some gateways say 503, and say when to come back.
             StatusCode::TOO_MANY_REQUESTS => self.too_many(origin),
             StatusCode::SERVICE_UNAVAILABLE if self.retry_after.is_some() => self.too_many(origin),
@@ -82,7 +123,7 @@ impl Refusal {
 }
 
 /// `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3).
-fn delay(text: &str, now: SystemTime) -> Option<Duration> {
+pub(crate) fn delay(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
@@ -108,7 +149,7 @@ fn said_delay(message: &str) -> Option<Duration> {
 }
 
 /// A stranger's text on one line, shortened.
-fn tidy(text: &str) -> String {
+pub(crate) fn tidy(text: &str) -> String {
     let words = text.split(|letter: char| letter.is_whitespace() || letter.is_control());
     let text = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     match text.char_indices().nth(WORDS) {

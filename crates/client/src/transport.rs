@@ -66,6 +66,17 @@ pub(crate) enum Payload {
     Stream(ByteStream, Stalls),
 }
 
+impl Payload {
+    /// The same once more; `None` for what can be sent once.
+    pub(crate) fn again(&self) -> Option<Self> {
+        match self {
+            Self::Empty => Some(Self::Empty),
+            Self::Bytes(bytes) => Some(Self::Bytes(bytes.clone())),
+            Self::Stream(..) => None,
+        }
+    }
+}
+
 /// The ways to one registry, and from there to wherever it sends its clients.
 #[derive(Debug)]
 pub(crate) struct Transport {

@@ -1,19 +1,25 @@
 //! The way to one registry: where it is, who we are there, how many requests at once, and where its answers may lead.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pier_content::{Error, Result, Subject};
-use pier_oci::{Registry, RepositoryName};
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use pier_oci::{Registry, Repository, RepositoryName};
+use tokio::{
+    sync::{OnceCell, OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use url::Url;
 
 use crate::{
+    auth::{Authenticator, Scopes, Sent, TokenServer},
+    credentials::CredentialSource,
     host::{Host, Scheme},
-    refusal::Refusal,
+    refusal::{Refusal, Speaker},
     transport::{
-        Destination, Payload, Reach, Request, Response, Timeouts, Transport, is_not_tls, same_host,
+        Destination, Payload, Reach, Read, Request, Response, Timeouts, Transport, is_not_tls, same_host,
         same_origin,
     },
 };
@@ -21,12 +27,19 @@ use crate::{
 /// Redirects that are followed in a row.
 const REDIRECTS: usize = 5;
 
+/// How long a server on this machine may take to answer TLS's greeting. One of plain HTTP may wait for the end of a line that never comes.
+const GREETING: Duration = Duration::from_secs(2);
+
+/// Bytes of a token server's answer.
+const TOKEN_BYTES: u64 = 64 << 10;
+
 /// One registry, as this client reaches it.
 pub(crate) struct Wire {
     registry: Registry,
     host: Host,
     user_agent: String,
     timeouts: Timeouts,
+    authenticator: Authenticator,
     /// Found on first use: who talks to nobody looks nothing up and reads no certificates.
     site: OnceCell<Site>,
     /// Requests at once that read. Those that write have places of their own, and take them first: an upload that reads from this very
@@ -83,6 +96,27 @@ pub(crate) enum Target<'a> {
     Url(&'a Url),
 }
 
+impl Access<'_> {
+    fn scopes(&self) -> Scopes {
+        match self {
+            Self::Catalog => Scopes::catalog(),
+            Self::Pull(name) => Scopes::pull(name),
+            Self::Push(name) => Scopes::push(name),
+            Self::Mount { into, from } => Scopes::mount(into, from),
+            Self::Delete(name) => Scopes::delete(name),
+        }
+    }
+
+    fn repository(&self, registry: &Registry) -> Option<Repository> {
+        match self {
+            Self::Catalog => None,
+            Self::Pull(name) | Self::Push(name) | Self::Mount { into: name, .. } | Self::Delete(name) => {
+                Some(Repository { registry: registry.clone(), name: (*name).clone() })
+            }
+        }
+    }
+}
+
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wire")
@@ -93,9 +127,16 @@ impl fmt::Debug for Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(registry: Registry, host: Host, user_agent: String, timeouts: Timeouts) -> Self {
+    pub(crate) fn new(
+        registry: Registry,
+        host: Host,
+        credentials: Arc<dyn CredentialSource>,
+        user_agent: String,
+        timeouts: Timeouts,
+    ) -> Self {
         let places = host.requests_at_once.get();
         Self {
+            authenticator: Authenticator::new(registry.clone(), credentials),
             registry,
             host,
             user_agent,
@@ -117,7 +158,7 @@ impl Wire {
 
     /// A place among the requests at once that write. Taken before anything that reads for it.
     pub(crate) async fn write_slot(&self) -> OwnedSemaphorePermit {
-        slot(&self.writes).await
+        place(&self.writes).await
     }
 
     /// Resolves what an answer of this registry named as the next place to ask, and checks that it may lead there.
@@ -136,37 +177,81 @@ impl Wire {
         Ok(same_origin(&self.site().await?.base, url))
     }
 
-    /// Asks, authenticates when that is wanted, follows redirects, and gives an answer that says yes or has one of the statuses `also`.
+    /// Asks, authenticates when that is wanted, follows redirects, and gives an answer that says yes.
     ///
     /// # Errors
     /// What an answer that says no means for the caller.
-    pub(crate) async fn ask(&self, ask: Ask<'_>, also: &[StatusCode]) -> Result<Response> {
-        let slot = slot(&self.reads).await;
-        self.ask_in(Some(slot), ask, also).await
+    pub(crate) async fn ask(&self, ask: Ask<'_>) -> Result<Response> {
+        let (operation, subject) = (ask.operation, ask.subject.clone());
+        let answer = self.attempt(ask).await?;
+        answer.map_err(|refusal| refusal.into_error(&self.name(), operation, subject))
+    }
+
+    /// As [`ask`](Self::ask), and an answer that says no is given as it is.
+    pub(crate) async fn attempt(&self, ask: Ask<'_>) -> Result<Result<Response, Refusal>> {
+        let slot = place(&self.reads).await;
+        self.attempt_in(Some(slot), ask).await
     }
 
     /// As [`ask`](Self::ask), in a place that the caller holds.
-    pub(crate) async fn ask_in(
+    pub(crate) async fn ask_in(&self, slot: Option<OwnedSemaphorePermit>, ask: Ask<'_>) -> Result<Response> {
+        let (operation, subject) = (ask.operation, ask.subject.clone());
+        let answer = self.attempt_in(slot, ask).await?;
+        answer.map_err(|refusal| refusal.into_error(&self.name(), operation, subject))
+    }
+
+    /// As [`attempt`](Self::attempt), in a place that the caller holds.
+    pub(crate) async fn attempt_in(
         &self,
         slot: Option<OwnedSemaphorePermit>,
         ask: Ask<'_>,
-        also: &[StatusCode],
-    ) -> Result<Response> {
-        let Ask { method, target, headers, body, access: _, operation, subject } = ask;
+    ) -> Result<Result<Response, Refusal>> {
+        let Ask { method, target, headers, body, access, operation, subject } = ask;
         let site = self.site().await?;
         let url = match target {
             Target::Path(path) => site.base.join(path).map_err(|_| Error::Invalid {
-                subject: subject.clone(),
+                subject,
                 reason: "its name does not fit into a URL".to_owned(),
             })?,
             Target::Url(url) => url.clone(),
         };
-        let request = Request { method, url, headers, body };
-        let answer = self.follow(site, request, operation, slot).await?;
-        if answer.status().is_success() || also.contains(&answer.status()) {
-            return Ok(answer);
+        let (scopes, repository) = (access.scopes(), access.repository(&self.registry));
+        let known = self.authenticator.header(repository.as_ref(), &scopes);
+        let in_reads = slot.is_some();
+        // A stream can be sent once.
+        let again = body.again();
+        let request = Request { method: method.clone(), url: url.clone(), headers: headers.clone(), body };
+        let (answer, speaker) = self.follow(site, request, known.as_ref(), operation, slot).await?;
+        if answer.status().is_success() {
+            return Ok(Ok(answer));
         }
-        Err(Refusal::read(answer).await.into_error(&self.name(), operation, subject))
+        let refusal = Refusal::read(answer, speaker).await;
+        let sent = known.as_ref().map_or(Sent::Nothing, Sent::Known);
+        let told = refusal.for_authenticator(&url, sent);
+        if speaker == Speaker::Elsewhere || !told.may_be_answered() {
+            let denial = self.authenticator.denied(&told, repository.as_ref(), &scopes);
+            return Ok(Err(refusal.denied(denial)));
+        }
+        let server = Tokens { wire: self, site };
+        let header = self.authenticator.answer(&told, repository.as_ref(), &scopes, &server).await?;
+        let Some(body) = again else {
+            return Err(Error::Unavailable {
+                origin: self.name(),
+                operation,
+                retry_after: None,
+                source: Some("it wanted to know anew who asks, in the middle of a body".into()),
+            });
+        };
+        let request = Request { method, url: url.clone(), headers, body };
+        let slot = if in_reads { Some(place(&self.reads).await) } else { None };
+        let (answer, speaker) = self.follow(site, request, Some(&header), operation, slot).await?;
+        if answer.status().is_success() {
+            return Ok(Ok(answer));
+        }
+        let refusal = Refusal::read(answer, speaker).await;
+        let told = refusal.for_authenticator(&url, Sent::Answer(&header));
+        let denial = self.authenticator.denied(&told, repository.as_ref(), &scopes);
+        Ok(Err(refusal.denied(denial)))
     }
 
     /// Sends a request, and the same again to where the answers lead.
@@ -177,51 +262,40 @@ impl Wire {
         &self,
         site: &Site,
         request: Request,
+        authorization: Option<&HeaderValue>,
         operation: &'static str,
         slot: Option<OwnedSemaphorePermit>,
-    ) -> Result<Response> {
-        let Request { mut method, mut url, mut headers, body } = request;
-        // A stream can be sent once; those who send one know the place that takes it.
-        let again = match &body {
-            Payload::Empty => Some(Bytes::new()),
-            Payload::Bytes(bytes) => Some(bytes.clone()),
-            Payload::Stream(..) => None,
-        };
-        let mut body = Some(body);
+    ) -> Result<(Response, Speaker)> {
+        let Request { mut method, mut url, mut headers, mut body } = request;
         let mut slot = slot;
         for _ in 0..=REDIRECTS {
-            let payload = match body.take() {
-                Some(body) => body,
-                None => {
-                    again.clone().filter(|bytes| !bytes.is_empty()).map_or(Payload::Empty, Payload::Bytes)
-                }
-            };
-            let request =
-                Request { method: method.clone(), url: url.clone(), headers: headers.clone(), body: payload };
-            let answer = site.transport.send(request, site.destination(&url), operation, slot.take()).await?;
-            let redirects = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-            let Some(location) = answer.header(header::LOCATION).filter(|_| redirects) else {
-                return Ok(answer);
-            };
-            if again.is_none() {
-                return Ok(answer);
+            let own = same_origin(&site.base, &url);
+            let mut headers_now = headers.clone();
+            if let Some(authorization) = authorization.filter(|_| own) {
+                headers_now.insert(header::AUTHORIZATION, authorization.clone());
             }
+            let again = body.again();
+            let request = Request { method: method.clone(), url: url.clone(), headers: headers_now, body };
+            let answer = site.transport.send(request, site.destination(&url), operation, slot.take()).await?;
+            let speaker = if own { Speaker::Registry } else { Speaker::Elsewhere };
+            let redirects = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+            let location = answer.header(header::LOCATION).filter(|_| redirects);
+            let (Some(location), Some(again)) = (location, again) else { return Ok((answer, speaker)) };
             let next = url.join(location).map_err(|_| Error::Untrusted {
                 origin: self.name(),
                 reason: "it redirects to what is no URL".to_owned(),
             })?;
             site.reach.check(&site.base, &next, &self.name())?;
+            body = again;
             if answer.status() == StatusCode::SEE_OTHER && method != Method::HEAD {
-                method = Method::GET;
+                (method, body) = (Method::GET, Payload::Empty);
                 headers.remove(header::CONTENT_LENGTH);
             }
             slot = answer.into_slot();
             url = next;
         }
-        Err(Error::Untrusted {
-            origin: self.name(),
-            reason: format!("it redirects more than {REDIRECTS} times in a row"),
-        })
+        let reason = format!("it redirects more than {REDIRECTS} times in a row");
+        Err(Error::Untrusted { origin: self.name(), reason })
     }
 
     async fn site(&self) -> Result<&Site> {
@@ -254,10 +328,11 @@ impl Wire {
             Scheme::PlainHttp => at("http")?,
             Scheme::Https if self.registry.is_loopback() => {
                 let secure = at("https")?;
-                match greet(&transport, &secure).await {
-                    Err(error) if is_not_tls(&error) => at("http")?,
-                    Err(error) => return Err(error),
-                    Ok(()) => secure,
+                match timeout(GREETING, greet(&transport, &secure)).await {
+                    Ok(Ok(())) => secure,
+                    Ok(Err(error)) if is_not_tls(&error) => at("http")?,
+                    Ok(Err(error)) => return Err(error),
+                    Err(_) => at("http")?,
                 }
             }
             Scheme::Https => at("https")?,
@@ -269,6 +344,41 @@ impl Wire {
 impl Site {
     fn destination(&self, url: &Url) -> Destination {
         if same_host(&self.base, url) { Destination::Registry } else { Destination::Elsewhere }
+    }
+}
+
+/// The way to the token servers that a registry names: where its other answers may lead too.
+struct Tokens<'a> {
+    wire: &'a Wire,
+    site: &'a Site,
+}
+
+#[async_trait]
+impl TokenServer for Tokens<'_> {
+    async fn ask(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>> {
+        const OPERATION: &str = "get a token";
+        let (parts, body) = request.into_parts();
+        let unusable = |_| Error::Untrusted {
+            origin: self.wire.name(),
+            reason: "it wants tokens from what is no URL".to_owned(),
+        };
+        let url = Url::parse(&parts.uri.to_string()).map_err(unusable)?;
+        self.site.reach.check(&self.site.base, &url, &self.wire.name())?;
+        let body = if body.is_empty() { Payload::Empty } else { Payload::Bytes(body) };
+        let destination = self.site.destination(&url);
+        let request = Request { method: parts.method, url, headers: parts.headers, body };
+        let answer = self.site.transport.send(request, destination, OPERATION, None).await?;
+        let mut response = http::Response::new(Bytes::new());
+        *response.status_mut() = answer.status();
+        response.headers_mut().clone_from(answer.headers());
+        *response.body_mut() = match answer.read(TOKEN_BYTES, OPERATION).await? {
+            Read::Whole(body) => body,
+            Read::TooLong(_) => {
+                let reason = format!("the answer of its token server has more than {TOKEN_BYTES} bytes");
+                return Err(Error::Untrusted { origin: self.wire.name(), reason });
+            }
+        };
+        Ok(response)
     }
 }
 
@@ -291,6 +401,6 @@ fn address(registry: &Registry) -> (String, Option<u16>) {
 }
 
 #[expect(clippy::expect_used, reason = "the semaphores are never closed")]
-async fn slot(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+async fn place(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     Arc::clone(places).acquire_owned().await.expect("an open semaphore")
 }

@@ -4,7 +4,7 @@
 //! kind of failure and not on who produced it: ask again, wait, take over, give up, show a hint. The cause is
 //! kept as `source()`; the subject (digest, repository, path) is always a field and never only text.
 
-use std::{fmt, io, path::PathBuf, time::Duration};
+use std::{borrow::Cow, fmt, io, path::PathBuf, time::Duration};
 
 use pier_oci::{Digest, Platform, Repository, RepositoryName, Selector, SessionId};
 
@@ -249,6 +249,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// Credentials cannot be read from where they are said to be, or not be kept there. Nobody was asked without them instead.
+    #[error("{place}: {reason}")]
+    Credentials {
+        /// A file, an environment variable or a credential helper, for people.
+        place: String,
+        /// What is wrong with it. Holds no secret.
+        reason: String,
+    },
+
     /// This place cannot do that.
     #[error("{what} is not supported here")]
     Unsupported {
@@ -317,6 +326,7 @@ impl Error {
             Self::TooManyRequests { .. } => "too-many-requests",
             Self::Denied { .. } => "denied",
             Self::Untrusted { .. } => "untrusted",
+            Self::Credentials { .. } => "credentials",
             Self::Unsupported { .. } => "unsupported",
             Self::Io { .. } => "io",
             Self::Database { .. } => "database",
@@ -359,8 +369,9 @@ impl Error {
     }
 
     /// Advice for a person, apart from the message.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        let fixed = match self {
+            Self::Denied { origin, .. } => return Some(format!("log in with `pier login {origin}`").into()),
             Self::Missing { .. } => Some("push the missing blobs and manifests to this repository first"),
             Self::NoPlatform { available, .. } if !available.is_empty() => {
                 Some("choose one of these platforms with `--platform`")
@@ -381,8 +392,12 @@ impl Error {
             Self::Integrity { .. } => {
                 Some("the source or the network changed the content; nothing of it was kept")
             }
+            Self::Credentials { .. } => {
+                Some("correct it, or take it out of the configuration; it is never passed over in silence")
+            }
             _ => None,
-        }
+        };
+        fixed.map(Cow::Borrowed)
     }
 }
 

@@ -97,11 +97,12 @@ impl From<Error> for Failure {
             | Error::Missing { .. }
             | Error::InUse { .. } => Status::No,
             Error::Integrity { .. } | Error::Size { .. } => Status::Integrity,
-            Error::Ambiguous { .. }
+            Error::Invalid { .. }
+            | Error::Ambiguous { .. }
             | Error::SinglePlatform { .. }
-            | Error::Invalid { .. }
             | Error::OutOfRange { .. }
-            | Error::Unsupported { .. } => Status::Usage,
+            | Error::Unsupported { .. }
+            | Error::Credentials { .. } => Status::Usage,
             Error::Denied { .. } | Error::Untrusted { .. } => Status::Denied,
             _ => Status::Unfinished,
         };

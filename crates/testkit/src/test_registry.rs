@@ -22,21 +22,22 @@
 //! # }
 //! ```
 
-mod server;
-
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::{fmt, io};
 
 use bytes::Bytes;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto;
 use pier_content::{BlobStore, Catalog, Claim, Commit, Completeness, Ingest, IngestKey, Memory, PutManifest};
 use pier_oci::{Digest, ManifestError, NameError, RepositoryName, Tag};
-use pier_registry::{Registry, SessionKey, Settings};
+use pier_registry::{FileSocket, Registry, SessionKey, Settings};
 use pier_store::{Store, StoreOptions};
+use tokio::net::TcpStream;
 
-use self::server::Server;
 use crate::image::{BuiltBlob, BuiltImage};
+use crate::server::{Serve, Server};
 
 /// Bytes that are written at once by [`TestRegistry::push`].
 const PUSH_BYTES: usize = 1 << 20;
@@ -44,6 +45,8 @@ const PUSH_BYTES: usize = 1 << 20;
 /// A registry that runs until it is dropped. Any number of them run side by side.
 pub struct TestRegistry {
     server: Server,
+    #[cfg(feature = "mock")]
+    registry: Registry,
     blobs: Arc<dyn BlobStore>,
     catalog: Arc<dyn Catalog>,
     completeness: Completeness,
@@ -143,10 +146,18 @@ impl TestRegistry {
         // Nobody but this process can reach it, so that sessions need no secret; and a push goes on after a restart on the same folder.
         let settings = Settings { completeness, ..Settings::new(SessionKey::new([0; 32])) };
         let registry = Registry::new(blobs.clone(), catalog.clone(), settings);
-        let server = Server::start(registry)
+        let server = Server::start("test-registry", Arc::new(Api(registry.clone())))
             .await
             .map_err(|source| Error::Io { operation: "listen on a port of loopback", source })?;
-        Ok(Self { server, blobs, catalog, completeness, _folder: folder })
+        Ok(Self {
+            server,
+            #[cfg(feature = "mock")]
+            registry,
+            blobs,
+            catalog,
+            completeness,
+            _folder: folder,
+        })
     }
 
     /// Where it listens: `127.0.0.1` and a port of the system's choice.
@@ -162,6 +173,12 @@ impl TestRegistry {
     /// What a client calls the image `name` of this registry: `127.0.0.1:PORT/name`.
     pub fn image_ref(&self, name: &str) -> String {
         format!("{}/{name}", self.address())
+    }
+
+    /// The registry itself, for a server that speaks in its place.
+    #[cfg(feature = "mock")]
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// The store's blobs, to look into or to break.
@@ -223,6 +240,24 @@ impl TestRegistry {
                 }
             }
         }
+    }
+}
+
+/// What answers the connections.
+struct Api(Registry);
+
+impl Serve for Api {
+    async fn connection(self: Arc<Self>, stream: TcpStream) {
+        let socket = FileSocket::new(stream);
+        let service = self.0.connection(socket.queue());
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new());
+        // What goes wrong with a connection its client sees too, and the test is the client.
+        let _ = builder.serve_connection(socket, service).await;
+    }
+
+    async fn settled(&self) {
+        self.0.settled().await;
     }
 }
 

@@ -142,7 +142,7 @@ impl Remote {
         for _ in 0..PAGES {
             let target = next.as_ref().map_or(Target::Path(first), Target::Url);
             let get = Ask { target, ..ask(Method::GET, first, operation, access, subject.clone()) };
-            let answer = self.wire.ask(get, &[]).await?;
+            let answer = self.wire.ask(get).await?;
             let link = answer
                 .headers()
                 .get_all(header::LINK)

@@ -27,23 +27,26 @@ impl Source for Remote {
     /// One HEAD, which costs nobody's pull quota. Of a tag the registry's word is taken for what it names; a digest that was asked for stays
     /// what it is. Registries that do not answer HEAD, or not fully, are asked for the manifest.
     async fn resolve(&self, reference: &Reference) -> Result<Descriptor> {
+        const OPERATION: &str = "resolve a reference";
         let repository = &reference.repository;
         let selector = reference.selector();
         let name = self.name_of(repository)?;
         let path = manifest_path(name, &selector);
         let subject = Subject::RemoteManifest(repository.clone(), selector.clone());
-        let mut head = ask(Method::HEAD, &path, "resolve a reference", Access::Pull(name), subject.clone());
+        let mut head = ask(Method::HEAD, &path, OPERATION, Access::Pull(name), subject.clone());
         head.headers = accept_manifests();
-        let answer = self.wire.ask(head, &[StatusCode::METHOD_NOT_ALLOWED]).await?;
-        if let Some(descriptor) = described(&answer) {
-            return match selector {
-                Selector::Digest(expected) if expected != descriptor.digest => {
-                    Err(Error::Integrity { expected, actual: descriptor.digest, origin: Some(self.name()) })
-                }
-                _ => Ok(descriptor),
-            };
+        let descriptor = match self.wire.attempt(head).await? {
+            Ok(answer) => described(&answer),
+            Err(refusal) if refusal.status == StatusCode::METHOD_NOT_ALLOWED => None,
+            Err(refusal) => return Err(refusal.into_error(&self.name(), OPERATION, subject)),
+        };
+        match (descriptor, &selector) {
+            (Some(Descriptor { digest: actual, .. }), Selector::Digest(expected)) if actual != *expected => {
+                return Err(Error::Integrity { expected: *expected, actual, origin: Some(self.name()) });
+            }
+            (Some(descriptor), _) => return Ok(descriptor),
+            (None, _) => {}
         }
-        drop(answer);
         Ok(self.manifest(repository, &selector, MAX_MANIFEST_BYTES).await?.descriptor())
     }
 
@@ -54,7 +57,7 @@ impl Source for Remote {
         let subject = Subject::RemoteManifest(repository.clone(), selector.clone());
         let mut get = ask(Method::GET, &path, OPERATION, Access::Pull(name), subject.clone());
         get.headers = accept_manifests();
-        let answer = self.wire.ask(get, &[]).await?;
+        let answer = self.wire.ask(get).await?;
         let declared = declared(&answer, &subject)?;
         let bytes = match answer.read(limit.min(MAX_MANIFEST_BYTES), OPERATION).await? {
             Read::Whole(bytes) => bytes,
@@ -112,15 +115,15 @@ impl Remote {
         if !whole {
             get.headers.insert(header::RANGE, range_header(range));
         }
-        let answer = match self.wire.ask(get, &[StatusCode::RANGE_NOT_SATISFIABLE]).await? {
+        let answer = match self.wire.attempt(get).await? {
+            Ok(answer) => answer,
             // Some registries refuse ranges of what they do have, so it is asked for whole.
-            answer if answer.status() == StatusCode::RANGE_NOT_SATISFIABLE => {
-                drop(answer);
-                let mut get = ask(Method::GET, &path, OPERATION, Access::Pull(name), subject.clone());
+            Err(refusal) if refusal.status == StatusCode::RANGE_NOT_SATISFIABLE => {
+                let mut get = ask(Method::GET, &path, OPERATION, Access::Pull(name), subject);
                 get.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-                self.wire.ask(get, &[]).await?
+                self.wire.ask(get).await?
             }
-            answer => answer,
+            Err(refusal) => return Err(refusal.into_error(&self.name(), OPERATION, subject)),
         };
         let unbelievable = |operation| Error::Unavailable {
             origin: self.wire.name(),

@@ -18,6 +18,9 @@ use crate::{
     wire::{Access, Ask},
 };
 
+/// What storing a manifest is called in errors.
+const STORE: &str = "store a manifest";
+
 /// The header by which a registry says that it keeps referrers itself.
 const SUBJECT: &str = "oci-subject";
 
@@ -28,6 +31,7 @@ impl Target for Remote {
     }
 
     async fn has(&self, repository: &Repository, descriptor: &Descriptor) -> Result<bool> {
+        const OPERATION: &str = "ask whether content is there";
         let name = self.name_of(repository)?;
         let is_blob = descriptor.media_type.kind() == Kind::Blob;
         let (path, subject) = if is_blob {
@@ -36,14 +40,20 @@ impl Target for Remote {
             let selector = Selector::Digest(descriptor.digest);
             (manifest_path(name, &selector), Subject::RemoteManifest(repository.clone(), selector))
         };
-        let mut head = ask(Method::HEAD, &path, "ask whether content is there", Access::Push(name), subject);
+        let mut head = ask(Method::HEAD, &path, OPERATION, Access::Push(name), subject.clone());
         if !is_blob {
             head.headers = accept_manifests();
         }
-        // Not being able to tell is a reason to send it, and no more.
-        let answer = self.wire.ask(head, &[StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED]).await?;
-        let as_long = answer.content_length().is_none_or(|size| size == descriptor.size);
-        Ok(answer.status().is_success() && as_long)
+        match self.wire.attempt(head).await? {
+            Ok(answer) => Ok(answer.content_length().is_none_or(|size| size == descriptor.size)),
+            // Not being able to tell is a reason to send it, and no more.
+            Err(refusal)
+                if matches!(refusal.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) =>
+            {
+                Ok(false)
+            }
+            Err(refusal) => Err(refusal.into_error(&self.wire.name(), OPERATION, subject)),
+        }
     }
 
     /// An answer that says neither yes nor no, such as a refusal to read `from`, means that the blob has to be sent.
@@ -58,7 +68,7 @@ impl Target for Remote {
         let access = Access::Mount { into: name, from: &from.name };
         let mut post = ask(Method::POST, &path, "mount a blob", access, subject);
         post.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-        let answer = match self.wire.ask(post, &[]).await {
+        let answer = match self.wire.ask(post).await {
             Ok(answer) => answer,
             Err(
                 Error::Denied { .. }
@@ -122,45 +132,46 @@ impl Remote {
         selector: &Selector,
         completeness: Completeness,
     ) -> Result<Response> {
-        const OPERATION: &str = "store a manifest";
         let name = self.name_of(repository)?;
         let subject = Subject::RemoteManifest(repository.clone(), selector.clone());
         let path = manifest_path(name, selector);
-        let mut put = ask(Method::PUT, &path, OPERATION, Access::Push(name), subject.clone());
+        let mut put = ask(Method::PUT, &path, STORE, Access::Push(name), subject.clone());
         // Media types are made of the characters that headers may have.
         if let Ok(media_type) = HeaderValue::from_str(manifest.media_type().as_str()) {
             put.headers.insert(header::CONTENT_TYPE, media_type);
         }
         put.body = Payload::Bytes(manifest.bytes().clone());
-        let answer = self.wire.ask(put, &[StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST]).await?;
-        if !answer.status().is_success() {
-            let refusal = Refusal::read(answer).await;
-            let incomplete = matches!(
-                refusal.code,
-                Some(ErrorCode::ManifestBlobUnknown | ErrorCode::BlobUnknown | ErrorCode::ManifestUnknown)
-            );
-            if incomplete && completeness == Completeness::Sparse {
-                let reason = format!(
-                    "{} does not take an index without all of its images ({}); copy all platforms, or one image by its digest",
-                    self.wire.name(),
-                    refusal.words
-                );
-                return Err(Error::Invalid { subject, reason });
-            }
-            let reason = format!("{} does not take it: {}", self.wire.name(), refusal.words);
-            return Err(match refusal.into_error(&self.wire.name(), OPERATION, subject) {
-                Error::NotFound { subject } => Error::Invalid { subject, reason },
-                error => error,
-            });
-        }
-        let digest: Option<Digest> = answer.header(CONTENT_DIGEST).and_then(|digest| digest.parse().ok());
-        match digest {
-            Some(actual)
-                if actual != manifest.digest() && actual.algorithm() == manifest.digest().algorithm() =>
-            {
-                Err(Error::Integrity { expected: manifest.digest(), actual, origin: Some(self.wire.name()) })
+        let answer = match self.wire.attempt(put).await? {
+            Ok(answer) => answer,
+            Err(refusal) => return Err(self.not_stored(refusal, subject, completeness)),
+        };
+        let expected = manifest.digest();
+        let said: Option<Digest> = answer.header(CONTENT_DIGEST).and_then(|digest| digest.parse().ok());
+        match said.filter(|said| said.algorithm() == expected.algorithm()) {
+            Some(actual) if actual != expected => {
+                Err(Error::Integrity { expected, actual, origin: Some(self.wire.name()) })
             }
             _ => Ok(answer),
+        }
+    }
+
+    /// Why a registry did not take a manifest.
+    fn not_stored(&self, refusal: Refusal, subject: Subject, completeness: Completeness) -> Error {
+        let origin = self.wire.name();
+        let incomplete = matches!(
+            refusal.code,
+            Some(ErrorCode::ManifestBlobUnknown | ErrorCode::BlobUnknown | ErrorCode::ManifestUnknown)
+        );
+        let advice = match completeness {
+            Completeness::Sparse if incomplete => "; copy all platforms, or one image by its digest",
+            _ => "",
+        };
+        let reason = format!("{origin} does not take it: {}{advice}", refusal.words);
+        match refusal.into_error(&origin, STORE, subject) {
+            Error::NotFound { subject } | Error::Invalid { subject, .. } => {
+                Error::Invalid { subject, reason }
+            }
+            error => error,
         }
     }
 
@@ -222,13 +233,14 @@ impl Remote {
         let name = self.name_of(repository)?;
         let path = manifest_path(name, &selector);
         let subject = Subject::RemoteManifest(repository.clone(), selector);
-        let delete: Ask<'_> = ask(Method::DELETE, &path, operation, Access::Delete(name), subject);
-        match self.wire.ask(delete, &[StatusCode::BAD_REQUEST]).await? {
+        let delete: Ask<'_> = ask(Method::DELETE, &path, operation, Access::Delete(name), subject.clone());
+        match self.wire.attempt(delete).await? {
+            Ok(_) => Ok(()),
             // What a registry answers that takes digests only.
-            answer if answer.status() == StatusCode::BAD_REQUEST => {
+            Err(refusal) if refusal.status == StatusCode::BAD_REQUEST => {
                 Err(Error::Unsupported { what: operation })
             }
-            _ => Ok(()),
+            Err(refusal) => Err(refusal.into_error(&self.wire.name(), operation, subject)),
         }
     }
 }

@@ -18,7 +18,6 @@ use super::{
     sending::{Sent, outgoing},
 };
 use crate::{
-    refusal::Refusal,
     transport::{Payload, Response, Stalls},
     wire::{Access, Ask, Target},
 };
@@ -96,7 +95,7 @@ impl Remote {
         let name = self.name_of(repository)?;
         let get =
             about(Method::GET, &location, "ask how far an upload is", name, repository, &descriptor.digest);
-        let answer = match self.wire.ask_in(None, get, &[]).await {
+        let answer = match self.wire.ask_in(None, get).await {
             Ok(answer) => answer,
             Err(error) if error.is_retryable() => return Err(error),
             Err(_) => {
@@ -119,7 +118,7 @@ impl Remote {
         let subject = Subject::RemoteRepository(repository.clone());
         let mut post = ask(Method::POST, &path, "begin an upload", Access::Push(name), subject);
         post.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-        let answer = self.wire.ask_in(None, post, &[]).await?;
+        let answer = self.wire.ask_in(None, post).await?;
         let location = self.location(&answer).await?;
         if descriptor.size > AT_ONCE {
             self.sessions.keep(repository, &descriptor.digest, location.as_str());
@@ -210,7 +209,7 @@ impl Remote {
         }
         let body = outgoing(opened, offset..descriptor.size, sent.clone(), progress.clone());
         patch.body = Payload::Stream(body, Stalls::default());
-        self.wire.ask_in(None, patch, &[]).await
+        self.wire.ask_in(None, patch).await
     }
 
     /// Ends an upload: the registry holds what it got against the digest.
@@ -231,11 +230,10 @@ impl Remote {
         put.headers.insert(header::CONTENT_LENGTH, length.into());
         put.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         put.body = body;
-        let answer = self.wire.ask_in(None, put, &[StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND]).await?;
-        if answer.status().is_success() {
-            return Ok(());
-        }
-        let refusal = Refusal::read(answer).await;
+        let refusal = match self.wire.attempt_in(None, put).await? {
+            Ok(_) => return Ok(()),
+            Err(refusal) => refusal,
+        };
         let wrong = matches!(refusal.code, Some(ErrorCode::DigestInvalid | ErrorCode::SizeInvalid));
         if wrong && resumed {
             let expected = descriptor.digest;
@@ -261,7 +259,7 @@ impl Remote {
         if let Ok(name) = self.name_of(repository) {
             let delete =
                 about(Method::DELETE, location, "cancel an upload", name, repository, &descriptor.digest);
-            if let Err(error) = self.wire.ask_in(None, delete, &[]).await {
+            if let Err(error) = self.wire.ask_in(None, delete).await {
                 tracing::debug!(error = &error as &dyn std::error::Error, "an upload could not be cancelled");
             }
         }
