@@ -79,7 +79,11 @@ async fn images_get_the_same_manifest_every_time() {
     assert_eq!(entries.len(), 2);
     assert_eq!(entries[0].names, ["one:1", "registry.example:5000/one:stable"]);
     assert_eq!(entries[1].names, [""; 0]);
-    assert_eq!(entries[0].descriptor.platform.as_ref().unwrap().to_string(), "linux/arm64", "v8 is what arm64 means");
+    assert_eq!(
+        entries[0].descriptor.platform.as_ref().unwrap().to_string(),
+        "linux/arm64",
+        "v8 is what arm64 means"
+    );
 
     let [id, other] = old.configs().map(|config| Digest::sha256(&config));
     let of = |name: &str| {
