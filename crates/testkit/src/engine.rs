@@ -13,6 +13,7 @@ mod daemon;
 mod docker_registry;
 mod dockerd;
 mod nginx;
+mod podman;
 mod skopeo;
 
 use std::ffi::OsString;
@@ -25,6 +26,7 @@ pub use containerd::Containerd;
 pub use docker_registry::DockerRegistry;
 pub use dockerd::Dockerd;
 pub use nginx::{Nginx, Sendfile};
+pub use podman::Podman;
 pub use skopeo::Skopeo;
 
 use crate::skip::Unmet;

@@ -300,8 +300,10 @@ async fn referrers_of_the_tag_schema_are_found() {
         entry(&fallback, &json!({ "org.opencontainers.image.ref.name": schema })),
     ]);
     let there = layout_of(&[&image, &fallback], &entries);
-    let found = open(there.path()).await.referrers(&repository(), &image.root.digest).await.unwrap();
-    assert_eq!(found, [about]);
+    let layout = open(there.path()).await;
+    assert_eq!(layout.referrers(&repository(), &image.root.digest).await.unwrap(), [about]);
+    // They do not stand in the way of the one image.
+    assert_eq!(layout.reference(None).await.unwrap().digest, Some(image.root.digest));
 }
 
 #[tokio::test]
