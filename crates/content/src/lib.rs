@@ -21,6 +21,7 @@
 pub mod blob;
 pub mod blob_store;
 pub mod catalog;
+pub mod chain;
 pub mod copy;
 pub mod error;
 pub mod fallback;
@@ -30,6 +31,7 @@ mod fixtures;
 pub mod following;
 pub mod manifests;
 pub mod memory;
+pub mod names;
 mod observed;
 pub mod platform;
 pub mod progress;
@@ -49,6 +51,7 @@ pub mod transfer;
 pub use blob::{Blob, Body, ByteRange, ByteStream, RangeReader};
 pub use blob_store::{BlobInfo, BlobStore, Ingest, IngestKey};
 pub use catalog::{Catalog, Claim, Completeness, Page, PutManifest};
+pub use chain::{Chain, Layer, chain};
 pub use copy::{Copied, CopyOptions, MountFrom, Platforms, Referrers, copy};
 pub use error::{Error, Result, Subject};
 pub use fallback::Fallback;
@@ -56,6 +59,9 @@ pub use filling::{Commit, Filling, Order};
 pub use following::{Following, Withheld};
 pub use manifests::Manifests;
 pub use memory::Memory;
+pub use names::{
+    AnsweredBy, Answers, Freshness, NameCache, RememberedName, RemoteTag, Resolved, resolve_all,
+};
 pub use platform::{Selected, choose, select};
 pub use progress::{Event, Progress};
 pub use pump::pump;

@@ -66,6 +66,23 @@ impl RetryPolicy {
     }
 }
 
+/// For calls that no trait has, such as a registry's lists.
+impl RetryPolicy {
+    /// Makes attempts until one succeeds, fails for good, or was the last.
+    ///
+    /// # Errors
+    /// The last attempt's.
+    pub async fn insist<T>(&self, origin: &str, mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+        let mut patience = Patience::new(self);
+        loop {
+            match attempt().await {
+                Err(error) => patience.after(error, || origin.to_owned()).await?,
+                done => return done,
+            }
+        }
+    }
+}
+
 /// Where the randomness of waits comes from.
 #[derive(Clone)]
 pub struct Jitter(Option<Arc<dyn Fn() -> f64 + Send + Sync>>);
