@@ -147,8 +147,7 @@ impl Remote {
                 .headers()
                 .get_all(header::LINK)
                 .iter()
-                .filter_map(|value| link::next_page(value.to_str().ok()?))
-                .next()
+                .find_map(|value| link::next_page(value.to_str().ok()?))
                 .map(str::to_owned);
             let from = answer.url().clone();
             match answer.read(PAGE_BYTES, operation).await? {
