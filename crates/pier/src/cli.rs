@@ -1,9 +1,12 @@
 //! What can be typed.
 
+mod registries;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::registries::RegistryOptions;
 use crate::output::Format;
 
 /// Container images where they have to be, by digest.
@@ -91,6 +94,8 @@ pub(crate) struct Pull {
     /// The image
     #[arg(value_name = "REF", value_parser = str::parse::<pier_oci::Reference>)]
     pub(crate) reference: pier_oci::Reference,
+    #[command(flatten)]
+    pub(crate) registries: RegistryOptions,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@
 //! | [`cli`] | what can be typed |
 //! | [`config`] | flags over environment over `pier.toml` over defaults |
 //! | [`commands`] | a file for each verb; thin, the work is in the libraries |
+//! | [`registries`] | the way to registries: settings, credentials, mirrors |
 //! | [`serve`] | sockets, connections, shutdown |
 //! | [`output`], [`failure`], [`logging`] | stdout is data, stderr is talk; exit statuses; hints |
 //! | `reference` | a test: the reference documentation says what the code does |
@@ -19,6 +20,7 @@ mod logging;
 mod output;
 #[cfg(test)]
 mod reference;
+mod registries;
 mod serve;
 
 use std::process::ExitCode;
