@@ -1,13 +1,16 @@
 //! The way to one registry: where it is, who we are there, how many requests at once, and where its answers may lead.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pier_content::{Error, Result, Subject};
 use pier_oci::{Registry, Repository, RepositoryName};
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OnceCell, OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use url::Url;
 
 use crate::{
@@ -23,6 +26,9 @@ use crate::{
 
 /// Redirects that are followed in a row.
 const REDIRECTS: usize = 5;
+
+/// How long a server on this machine may take to answer TLS's greeting. One of plain HTTP may wait for the end of a line that never comes.
+const GREETING: Duration = Duration::from_secs(2);
 
 /// Bytes of a token server's answer.
 const TOKEN_BYTES: u64 = 64 << 10;
@@ -356,11 +362,14 @@ impl Wire {
         let transport = self.transport(&secure).await?;
         let base = match self.host.scheme {
             Scheme::PlainHttp => plain,
-            Scheme::Https if self.registry.is_loopback() => match greet(&transport, &secure).await {
-                Err(error) if is_not_tls(&error) => plain,
-                Err(error) => return Err(error),
-                Ok(()) => secure,
-            },
+            Scheme::Https if self.registry.is_loopback() => {
+                match timeout(GREETING, greet(&transport, &secure)).await {
+                    Ok(Ok(())) => secure,
+                    Ok(Err(error)) if is_not_tls(&error) => plain,
+                    Ok(Err(error)) => return Err(error),
+                    Err(_) => plain,
+                }
+            }
             Scheme::Https => secure,
         };
         Ok(Site { base, transport })

@@ -84,9 +84,14 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let status = match &error {
-            Error::NotFound { .. } | Error::Missing { .. } | Error::InUse { .. } => Status::No,
+            Error::NotFound { .. }
+            | Error::NoSuchImage { .. }
+            | Error::Missing { .. }
+            | Error::InUse { .. } => Status::No,
             Error::Integrity { .. } | Error::Size { .. } => Status::Integrity,
             Error::Invalid { .. }
+            | Error::Ambiguous { .. }
+            | Error::SinglePlatform { .. }
             | Error::OutOfRange { .. }
             | Error::Unsupported { .. }
             | Error::Credentials { .. } => Status::Usage,
