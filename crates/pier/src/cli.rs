@@ -4,6 +4,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod asking;
+
+pub(crate) use self::asking::{
+    Completions, Delete, Inspect, ListReferrers, Repositories, Resolve, ShowManifest, Tags,
+};
 use crate::output::Format;
 
 /// Container images where they have to be, by digest.
@@ -60,6 +65,20 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Fetch an image from a registry into the store
     Pull(Pull),
+    /// Print what names stand for: repository@digest
+    Resolve(Resolve),
+    /// Show the digests of an image from its index down to its layers
+    Inspect(Inspect),
+    /// Print a manifest, byte for byte
+    Manifest(ShowManifest),
+    /// List the tags of a repository at its registry
+    Tags(Tags),
+    /// List the repositories of a registry
+    Catalog(Repositories),
+    /// List what refers to an image: signatures, SBOMs, attestations
+    Referrers(ListReferrers),
+    /// Remove a tag or a manifest from a registry
+    Delete(Delete),
     /// List the images in the store
     Images(Images),
     /// Remove images from the store
@@ -68,6 +87,8 @@ pub(crate) enum Command {
     Prune(Prune),
     /// Check that everything in the store is what its digest says
     Fsck(Fsck),
+    /// Print a script that completes commands in a shell
+    Completions(Completions),
 }
 
 #[derive(Debug, Args)]

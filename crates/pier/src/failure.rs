@@ -35,6 +35,13 @@ impl Status {
             Self::Denied => 5,
         }
     }
+
+    /// Which of two outcomes a command that had both ends with. Content that is not what it should be goes before all else, because
+    /// somebody has to look; else it is the higher number.
+    pub(crate) fn worse(self, other: Self) -> Self {
+        let weight = |status: Self| if status == Self::Integrity { u8::MAX } else { status.code() };
+        if weight(other) > weight(self) { other } else { self }
+    }
 }
 
 impl From<Status> for ExitCode {
@@ -61,6 +68,11 @@ impl Failure {
         self
     }
 
+    /// The same, with what it happened at in front.
+    pub(crate) fn within(self, place: &str) -> Self {
+        Self { error: self.error.context(place.to_owned()), ..self }
+    }
+
     /// The message with all of its causes, in one line.
     pub(crate) fn message(&self) -> String {
         let mut message = String::new();
@@ -84,7 +96,10 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let status = match &error {
-            Error::NotFound { .. } | Error::Missing { .. } | Error::InUse { .. } => Status::No,
+            Error::NotFound { .. }
+            | Error::Missing { .. }
+            | Error::InUse { .. }
+            | Error::NoPlatform { .. } => Status::No,
             Error::Integrity { .. } | Error::Size { .. } => Status::Integrity,
             Error::Invalid { .. }
             | Error::OutOfRange { .. }

@@ -1,0 +1,32 @@
+//! `pier catalog`
+
+use pier_oci::{Registry, RepositoryName};
+use serde::Serialize;
+
+use crate::{
+    cli::Repositories,
+    config::Config,
+    failure::{Failure, Status},
+    output::Output,
+};
+
+#[derive(Debug, Serialize)]
+struct List {
+    registry: String,
+    /// In the registry's order, without the registry in front.
+    repositories: Vec<String>,
+}
+
+pub(crate) async fn run(options: &Repositories, config: &Config, output: &Output) -> Result<Status, Failure> {
+    let registry: Registry = options.registry.parse()?;
+    let remote = super::client(config)?.remote(&registry);
+    let names = super::insist(&remote, async || remote.repositories().await).await?;
+    let repositories = names.iter().map(RepositoryName::to_string).collect();
+    output.data(&List { registry: registry.to_string(), repositories }, text)?;
+    Ok(Status::Done)
+}
+
+/// Whole names, to be given to other commands.
+fn text(list: &List) -> String {
+    list.repositories.iter().map(|name| format!("{}/{name}\n", list.registry)).collect()
+}
