@@ -8,7 +8,13 @@ mod content;
 #[cfg(feature = "bench")]
 mod cost;
 #[cfg(feature = "bench")]
+mod floor;
+#[cfg(feature = "bench")]
 mod load;
+#[cfg(feature = "bench")]
+mod memory;
+#[cfg(feature = "bench")]
+mod placement;
 #[cfg(feature = "bench")]
 mod registry;
 #[cfg(feature = "bench")]

@@ -82,9 +82,8 @@ impl Refusal<'_> {
     pub(crate) fn may_be_answered(&self) -> bool {
         match (self.sent, self.status) {
             (Sent::Answer(_), _) => false,
-            (_, StatusCode::UNAUTHORIZED) => true,
+            (_, StatusCode::UNAUTHORIZED) | (Sent::Known(_), StatusCode::FORBIDDEN) => true,
             (Sent::Nothing, StatusCode::FORBIDDEN) => self.headers.contains_key(WWW_AUTHENTICATE),
-            (Sent::Known(_), StatusCode::FORBIDDEN) => true,
             (Sent::Known(_), StatusCode::BAD_REQUEST) => {
                 words::codes(self.body).iter().any(|code| matches!(code.as_str(), "DENIED" | "UNAUTHORIZED"))
             }
@@ -153,7 +152,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// [`Denied`](Error::Denied) when there are no credentials, or none that are accepted, or when the refusal has no
-    /// [answer](Refusal::may_be_answered); what finding credentials and asking the token server fail with.
+    /// [answer](Refusal::may_be_answered); [`Untrusted`](Error::Untrusted) when the challenge leads nowhere; what finding credentials and asking the token server fail with.
     pub(crate) async fn answer(
         &self,
         refusal: &Refusal<'_>,
@@ -223,9 +222,7 @@ impl Authenticator {
                 .join(realm)
                 .ok()
                 .filter(|realm| matches!(realm.scheme(), "http" | "https") && realm.has_host())
-                .ok_or_else(|| {
-                    denied("its challenge leads to no place that could give a token".to_owned())
-                })?;
+                .ok_or_else(|| token::nowhere(self.registry.as_str()))?;
             let scopes = scope.as_deref().map(Scopes::from_challenge).unwrap_or_default();
             (Way::Bearer { realm, service: service.clone() }, scopes)
         } else if offered.iter().any(|challenge| matches!(challenge, Challenge::Basic { .. })) {

@@ -4,12 +4,15 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-mod asking;
-
-pub(crate) use self::asking::{
-    Completions, Delete, Inspect, ListReferrers, Repositories, Resolve, ShowManifest, Tags,
-};
 use crate::output::Format;
+
+mod asking;
+mod transfer;
+
+pub(crate) use self::{
+    asking::{Completions, Delete, Inspect, ListReferrers, Repositories, Resolve, ShowManifest, Tags},
+    transfer::{Copy, ProgressMode, Pull, Push, Selection},
+};
 
 /// Container images where they have to be, by digest.
 #[derive(Debug, Parser)]
@@ -63,8 +66,12 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Serve a registry
     Serve(Serve),
-    /// Fetch an image from a registry into the store
+    /// Fetch images from registries into the store
     Pull(Pull),
+    /// Send an image to a registry
+    Push(Push),
+    /// Copy an image from one place to another
+    Copy(Copy),
     /// Print what names stand for: repository@digest
     Resolve(Resolve),
     /// Show the digests of an image from its index down to its layers
@@ -105,13 +112,6 @@ pub(crate) struct Serve {
     /// How long requests may take to finish after a signal to stop [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) drain_timeout: Option<Duration>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Pull {
-    /// The image
-    #[arg(value_name = "REF", value_parser = str::parse::<pier_oci::Reference>)]
-    pub(crate) reference: pier_oci::Reference,
 }
 
 #[derive(Debug, Args)]

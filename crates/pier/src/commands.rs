@@ -2,6 +2,7 @@
 
 pub(crate) mod catalog;
 pub(crate) mod completions;
+pub(crate) mod copy;
 pub(crate) mod delete;
 pub(crate) mod fsck;
 pub(crate) mod images;
@@ -9,6 +10,7 @@ pub(crate) mod inspect;
 pub(crate) mod manifest;
 pub(crate) mod prune;
 pub(crate) mod pull;
+pub(crate) mod push;
 pub(crate) mod referrers;
 pub(crate) mod resolve;
 pub(crate) mod rm;
@@ -29,7 +31,7 @@ use crate::{
 };
 
 /// The way to registries.
-fn client(_config: &Config) -> Result<Client, Failure> {
+pub(crate) fn client(_config: &Config) -> Result<Client, Failure> {
     Ok(Client::builder().build()?)
 }
 
@@ -65,13 +67,13 @@ fn repository(text: &str) -> Result<Repository, Failure> {
 
 /// Opens the store that the configuration names; a folder that is not there becomes an empty store. Blocks for as
 /// long as SQLite needs to open a file.
-fn open_or_make_store(config: &Config) -> Result<Store, Failure> {
+pub(crate) fn open_or_make_store(config: &Config) -> Result<Store, Failure> {
     Ok(Store::open(&config.data, config.store.options())?)
 }
 
 /// Opens the store that the configuration names, for commands that have nothing to do in a new one: a mistyped folder
 /// must not pass for an empty store in which all is well.
-fn open_store(config: &Config) -> Result<Store, Failure> {
+pub(crate) fn open_store(config: &Config) -> Result<Store, Failure> {
     if matches!(config.data.try_exists(), Ok(false)) {
         let error = anyhow!("there is no data folder `{}`", config.data.display());
         return Err(Failure::new(Status::Usage, error)

@@ -1,8 +1,6 @@
 //! Large blobs whose bytes cost nothing to make: one random MiB again and again, with a number in the last that makes each blob unique.
 
-use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
@@ -57,36 +55,33 @@ impl Blob<'_> {
         &self.digest
     }
 
-    pub(super) fn write(&self, mut to: impl Write) -> io::Result<()> {
-        self.pieces().try_for_each(|piece| to.write_all(piece))
+    /// `written` is told of each piece, how long it was.
+    pub(super) fn write(
+        &self,
+        mut to: impl Write,
+        mut written: impl FnMut(usize) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.pieces().try_for_each(|piece| {
+            to.write_all(piece)?;
+            written(piece.len())
+        })
     }
 
     /// As the body of a request with `Transfer-Encoding: chunked`, which is how docker and skopeo push. One system call a MiB.
-    pub(super) fn write_chunked(&self, mut to: impl Write) -> io::Result<()> {
+    pub(super) fn write_chunked(
+        &self,
+        mut to: impl Write,
+        mut written: impl FnMut(usize) -> io::Result<()>,
+    ) -> io::Result<()> {
         for _ in 1..self.content.mebibytes {
             to.write_all(&self.content.framed)?;
+            written(MIB)?;
         }
         to.write_all(&frame(&self.last))?;
         to.write_all(b"0\r\n\r\n")
     }
 
-    /// The least that a registry which verifies and does not lie can do with a blob: hash it, write it, make it durable.
-    pub(super) fn hash_and_store(&self, path: &Path) -> io::Result<()> {
-        let mut file = File::create(path)?;
-        let mut hash = Sha256::new();
-        for piece in self.pieces() {
-            hash.update(piece);
-            file.write_all(piece)?;
-        }
-        file.sync_data()?;
-        if digest(hash) == self.digest {
-            Ok(())
-        } else {
-            Err(io::Error::other("the baseline hashed to another digest"))
-        }
-    }
-
-    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+    pub(super) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         std::iter::repeat_n(self.content.pattern.as_slice(), self.content.mebibytes - 1)
             .chain([self.last.as_slice()])
     }
@@ -129,13 +124,13 @@ mod tests {
         let content = Content::new(3);
         let blob = content.blob(7);
         let mut plain = Vec::new();
-        blob.write(&mut plain).unwrap();
+        blob.write(&mut plain, |_| Ok(())).unwrap();
         assert_eq!(plain.len() as u64, content.size());
         assert_eq!(digest(Sha256::new_with_prefix(&plain)), blob.digest());
         assert_ne!(content.blob(8).digest(), blob.digest());
 
         let mut chunked = Vec::new();
-        blob.write_chunked(&mut chunked).unwrap();
+        blob.write_chunked(&mut chunked, |_| Ok(())).unwrap();
         let (mut rest, mut joined) = (chunked.as_slice(), Vec::new());
         while !rest.is_empty() {
             let line = rest.windows(2).position(|pair| pair == b"\r\n").unwrap();

@@ -45,6 +45,20 @@ impl Tree {
         peaks.sum()
     }
 
+    /// The ids of all its threads.
+    pub(super) fn threads(self) -> anyhow::Result<Vec<u32>> {
+        let lists = self.processes()?.into_iter().map(|process| {
+            let path = format!("/proc/{}/task", process.pid);
+            fs::read_dir(&path).with_context(|| format!("cannot list `{path}`"))
+        });
+        let entries: Vec<_> = lists.collect::<anyhow::Result<_>>()?;
+        Ok(entries
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect())
+    }
+
     fn processes(self) -> anyhow::Result<Vec<Stat>> {
         let all: Vec<Stat> = fs::read_dir("/proc")
             .context("cannot list processes")?

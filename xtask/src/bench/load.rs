@@ -4,7 +4,7 @@
 //! of a blob: the kernel throws the bytes away (`MSG_TRUNC` on TCP). That what was thrown away was right is checked once, before.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -81,8 +81,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Pushes a blob as docker does: POST, PATCH with a streamed body, PUT.
-    pub(super) fn push(&mut self, repository: &str, blob: &Blob<'_>) -> anyhow::Result<()> {
+    /// Pushes a blob as docker does: POST, PATCH with a streamed body, PUT. `sent` is told of each piece, how long it was.
+    pub(super) fn push(
+        &mut self,
+        repository: &str,
+        blob: &Blob<'_>,
+        sent: impl FnMut(usize) -> io::Result<()>,
+    ) -> anyhow::Result<()> {
         self.send(&format!("POST /v2/{repository}/blobs/uploads/"), "Content-Length: 0\r\n")?;
         let upload = self.answer(202)?.location.context("an upload without a Location")?;
         let upload = self.path_of(&upload);
@@ -91,7 +96,7 @@ impl Connection {
             &format!("PATCH {upload}"),
             "Content-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n",
         )?;
-        blob.write_chunked(&self.stream)?;
+        blob.write_chunked(&self.stream, sent)?;
         let upload = self.answer(202)?.location.context("a PATCH without a Location")?;
         let upload = self.path_of(&upload);
 

@@ -71,7 +71,7 @@ impl TokenCache {
             self.tokens.remove(&first);
         }
         let margin = (issued.lifetime / SHARE).min(MARGIN);
-        let until = now + (issued.lifetime - margin);
+        let until = now + issued.lifetime.saturating_sub(margin);
         self.tokens.insert(key, Kept { header: issued.header.clone(), until });
     }
 

@@ -40,7 +40,10 @@ impl<K: Clone + Eq + Hash, T: Clone> Flights<K, T> {
             self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             outcome
         });
-        outcome.await.as_ref().map(T::clone).map_err(shared)
+        match outcome.await {
+            Ok(fetched) => Ok(fetched.clone()),
+            Err(error) => Err(shared(error)),
+        }
     }
 }
 

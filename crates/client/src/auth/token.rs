@@ -1,9 +1,6 @@
 //! Asking a token server for a token (Docker's token authentication, and its OAuth2 form).
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -16,7 +13,7 @@ use serde_json::Value;
 use url::{Url, form_urlencoded};
 
 use super::{TokenServer, scope::Scopes, words};
-use crate::credentials::Credential;
+use crate::{credentials::Credential, refusal::delay};
 
 /// What this client calls itself to OAuth2 servers.
 const CLIENT_ID: &str = "pier";
@@ -55,7 +52,7 @@ pub(super) enum Outcome {
 }
 
 /// A question in one of the two forms.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 enum Form<'a> {
     /// With a name and a password, or as nobody.
     Get(Option<(&'a str, &'a str)>),
@@ -67,12 +64,6 @@ enum Form<'a> {
 enum Grant<'a> {
     RefreshToken(&'a str),
     Password(&'a str, &'a str),
-}
-
-impl fmt::Debug for Grant<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Grant(…)")
-    }
 }
 
 /// Asks for a token. A password goes with a GET and, where the server knows none, with an OAuth2 POST; an identity token the other way round.
@@ -100,9 +91,7 @@ pub(super) async fn fetch(
     };
     let mut words = String::new();
     for form in forms {
-        let request = wanted
-            .request(*form)
-            .map_err(|reason| Error::Denied { origin: origin.to_owned(), reason: reason.to_owned() })?;
+        let request = wanted.request(*form).ok_or_else(|| nowhere(origin))?;
         let secrets = secrets_of(&request, credential);
         let response = server.ask(request).await?;
         let status = response.status();
@@ -132,8 +121,8 @@ pub(super) async fn fetch(
 }
 
 impl Wanted<'_> {
-    fn request(&self, form: Form<'_>) -> Result<Request<Bytes>, &'static str> {
-        const NO_URL: &str = "its challenge leads to no place that could give a token";
+    /// Nothing when the realm is a URL that no request can have.
+    fn request(&self, form: Form<'_>) -> Option<Request<Bytes>> {
         let mut url = self.realm.clone();
         url.set_fragment(None);
         let (method, body) = match form {
@@ -147,8 +136,7 @@ impl Wanted<'_> {
             }
             Form::Post(grant) => (Method::POST, self.form(grant).into()),
         };
-        let mut request =
-            Request::builder().method(method).uri(url.as_str()).body(body).map_err(|_| NO_URL)?;
+        let mut request = Request::builder().method(method).uri(url.as_str()).body(body).ok()?;
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         match form {
@@ -160,7 +148,7 @@ impl Wanted<'_> {
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
             }
         }
-        Ok(request)
+        Some(request)
     }
 
     fn form(&self, grant: Grant<'_>) -> String {
@@ -239,6 +227,12 @@ fn with_status(words: &str, status: StatusCode) -> String {
     if words.is_empty() { status.to_string() } else { format!("{words} ({status})") }
 }
 
+/// A challenge whose realm is no place that could be asked.
+pub(super) fn nowhere(origin: &str) -> Error {
+    let reason = "its challenge leads to no place that could give a token".to_owned();
+    Error::Untrusted { origin: origin.to_owned(), reason }
+}
+
 const OPERATION: &str = "fetch a token";
 
 fn unavailable(origin: &str, headers: &HeaderMap, status: StatusCode, words: &str) -> Error {
@@ -259,16 +253,6 @@ fn unusable(origin: &str, reason: &str) -> Error {
         retry_after: None,
         source: Some(format!("the token server cannot be understood: {reason}").into()),
     }
-}
-
-/// `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3).
-fn delay(text: &str, now: SystemTime) -> Option<Duration> {
-    let text = text.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
 }
 
 #[cfg(test)]

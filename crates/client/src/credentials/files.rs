@@ -134,4 +134,4 @@ impl CredentialSource for CredentialFiles {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -214,6 +214,7 @@ async fn talk(child: &mut Child, input: &[u8]) -> std::io::Result<Option<Output>
             let _ = pipe.write_all(input).await;
         }
         drop(stdin);
+        Ok(())
     };
     let read = async {
         let mut printed = Vec::new();
@@ -223,7 +224,6 @@ async fn talk(child: &mut Child, input: &[u8]) -> std::io::Result<Option<Output>
         // This ends the conversation at once, else the helper would wait for a reader.
         if printed.len() as u64 > OUTPUT { Err(Break::TooMuch) } else { Ok(printed) }
     };
-    let write = async { Ok(write.await) };
     let ((), printed, complained) = match tokio::try_join!(write, read, drain(stderr)) {
         Ok(talked) => talked,
         Err(Break::TooMuch) => return Ok(None),

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure that was not expected has to end a test")]
 
+mod faults;
 mod listing;
+mod parallel;
 mod reading;
 mod support;
 mod writing;

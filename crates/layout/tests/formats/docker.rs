@@ -264,7 +264,7 @@ async fn an_index_cannot_be_written() {
     let writer = DockerArchiveWriter::create(output(&path)).await.unwrap();
     let error = copied(&source, &from, &writer, &["v1"]).await.unwrap_err();
     assert_eq!(
-        (error.code(), error.hint()),
+        (error.code(), error.hint().as_deref()),
         ("single-platform", Some("choose one platform with `--platform`"))
     );
     let artifact = ImageBuilder::new().artifact_type("application/vnd.example").build();

@@ -172,7 +172,7 @@ async fn docker_loads_and_runs_what_is_written_here_and_what_it_saves_is_read() 
     // And back again: what was read from Docker's archive is loaded under a new name.
     let again = place.path().join("again.tar");
     let writer = DockerArchiveWriter::create(output(&again)).await.unwrap();
-    copied_as(&archive, &of_id, &writer, &crate::work::reference("again").repository, &["3"]).await.unwrap();
+    copied_as(&archive, &of_id, &writer, &reference("again").repository, &["3"]).await.unwrap();
     writer.finish().await.unwrap();
     docker.docker(&["image", "rm", "--force", "busybox:1", "busybox:2"]).unwrap();
     docker.docker(&["load", "--input", again.to_str().unwrap()]).unwrap();

@@ -6,6 +6,8 @@ use clap::{Args, value_parser};
 use clap_complete::Shell;
 use pier_oci::Platform;
 
+use super::transfer::platform;
+
 #[derive(Debug, Args)]
 pub(crate) struct Resolve {
     /// Images; `-` stands for those on standard input, one a line
@@ -15,7 +17,7 @@ pub(crate) struct Resolve {
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// Resolve to the image for this platform, where a name stands for several
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = str::parse::<Platform>)]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
     pub(crate) platform: Option<Platform>,
     /// Take answers from the cache that are at most this old; without this, registries are always asked
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
@@ -27,21 +29,21 @@ pub(crate) struct Resolve {
 
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// The image
+    /// An image of a registry, or store:NAME, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF]
     #[arg(value_name = "REF")]
     pub(crate) image: String,
     /// Which image of an index [default: the one for this machine, if there is one]
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = str::parse::<Platform>)]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
     pub(crate) platform: Option<Platform>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowManifest {
-    /// The image
+    /// An image of a registry, or store:NAME, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF]
     #[arg(value_name = "REF")]
     pub(crate) image: String,
     /// The manifest of the image for this platform, in place of the index
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = str::parse::<Platform>)]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
     pub(crate) platform: Option<Platform>,
 }
 

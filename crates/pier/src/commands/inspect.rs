@@ -5,8 +5,8 @@
 
 use std::{collections::BTreeMap, env::consts, sync::Arc};
 
-use pier_content::{Chain, Error, chain, chain::root, platform::is_attestation};
-use pier_oci::{Descriptor, Digest, Manifest, MediaType, Platform, Reference, View};
+use pier_content::{Chain, Error, Progress, chain, chain::root, platform::is_attestation};
+use pier_oci::{Descriptor, Digest, Manifest, MediaType, Platform, View};
 use serde::Serialize;
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     failure::{Failure, Status},
     output::{self, Output},
+    place::{Place, Reading, Sites},
 };
 
 /// What is known of a name.
@@ -91,30 +92,30 @@ struct Run {
 }
 
 pub(crate) async fn run(options: &Inspect, config: &Config, output: &Output) -> Result<Status, Failure> {
-    let reference: Reference = options.image.parse()?;
-    let client = super::client(config)?;
-    let source = super::source(&client, &reference.repository.registry);
-    let (mut manifests, root) = root(&*source, &reference).await?;
+    let place = Place::parse(&options.image)?;
+    let sites = Sites::new(config);
+    let reading = Reading::open(&place, &sites, &Progress::default()).await?;
+    let (mut manifests, root) = root(&*reading.source, &reading.reference).await?;
     let here = Platform::from_rust(consts::OS, consts::ARCH);
     let platform = options.platform.as_ref().unwrap_or(&here);
-    let chain = match chain(&*source, &mut manifests, &root, platform).await {
+    let chain = match chain(&*reading.source, &mut manifests, &root, platform).await {
         Ok(chain) => Some(chain),
         // Nobody asked for this machine's image, so there need not be one.
         Err(Error::NoPlatform { .. }) if options.platform.is_none() => None,
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(reading.explain(error).await),
     };
-    let report = report(&reference, &root, chain);
+    let report = report(&place, &root, chain);
     output.data(&report, text)?;
     Ok(Status::Done)
 }
 
-fn report(reference: &Reference, root: &Arc<Manifest>, chain: Option<Chain>) -> Report {
+fn report(place: &Place, root: &Arc<Manifest>, chain: Option<Chain>) -> Report {
     let manifests = match root.view() {
         View::Index(index) => index.manifests.iter().map(listed).collect(),
         View::Image(_) => Vec::new(),
     };
     Report {
-        reference: reference.to_string(),
+        reference: place.to_string(),
         root: Content::of(&root.descriptor()),
         manifests,
         image: chain.map(|chain| image(chain, root.digest())),

@@ -1,7 +1,7 @@
 //! `pier manifest`
 
-use pier_content::{chain::root, select};
-use pier_oci::{Digest, MediaType, Reference};
+use pier_content::{Progress, chain::root, select};
+use pier_oci::{Digest, MediaType};
 use serde::Serialize;
 
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     config::Config,
     failure::{Failure, Status},
     output::{self, Format, Output},
+    place::{Place, Reading, Sites},
 };
 
 /// A manifest in JSON. It is a text there and no object, because only its bytes have its digest.
@@ -22,15 +23,20 @@ struct Entry<'a> {
 }
 
 pub(crate) async fn run(options: &ShowManifest, config: &Config, output: &Output) -> Result<Status, Failure> {
-    let reference: Reference = options.image.parse()?;
-    let client = super::client(config)?;
-    let source = super::source(&client, &reference.repository.registry);
-    let (mut manifests, mut manifest) = root(&*source, &reference).await?;
+    let place = Place::parse(&options.image)?;
+    let sites = Sites::new(config);
+    let reading = Reading::open(&place, &sites, &Progress::default()).await?;
+    let (mut manifests, mut manifest) = root(&*reading.source, &reading.reference).await?;
     if let Some(platform) = &options.platform {
-        let selected = select(&mut manifests, &manifest, platform).await?;
-        if !selected.indexes.is_empty() {
-            manifest = manifests.child(&selected.image).await?;
-        }
+        let chosen = match select(&mut manifests, &manifest, platform).await {
+            Ok(selected) if selected.indexes.is_empty() => Ok(manifest),
+            Ok(selected) => manifests.child(&selected.image).await,
+            Err(error) => Err(error),
+        };
+        manifest = match chosen {
+            Ok(chosen) => chosen,
+            Err(error) => return Err(reading.explain(error).await),
+        };
     }
     match output.format() {
         Format::Text => output::exactly(manifest.bytes())?,
@@ -38,7 +44,7 @@ pub(crate) async fn run(options: &ShowManifest, config: &Config, output: &Output
             // What was parsed as JSON is UTF-8.
             let text = str::from_utf8(manifest.bytes()).map_err(anyhow::Error::new)?;
             let entry = Entry {
-                reference: reference.to_string(),
+                reference: place.to_string(),
                 digest: manifest.digest(),
                 media_type: manifest.media_type(),
                 size: manifest.size(),

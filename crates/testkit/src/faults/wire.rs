@@ -146,6 +146,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             if self.buffer.len() > MAX_HEAD_BYTES {
                 return Err(invalid("a head without an end"));
             }
+            // TLS's greeting never ends as a head does, and whoever greets so waits for an answer.
+            if self.buffer.first().is_some_and(|first| !first.is_ascii_alphabetic()) {
+                return Err(invalid("what is not HTTP"));
+            }
             if !self.fill().await? {
                 return if self.buffer.is_empty() {
                     Ok(None)

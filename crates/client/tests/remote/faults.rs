@@ -1,0 +1,286 @@
+//! Everything that a network or a registry can do wrong: each ends in success after another attempt, or in an error that says what it is.
+//! Nothing wrong is ever stored.
+
+use std::{
+    num::NonZeroU32,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{Method, StatusCode};
+use pier_client::{Client, Timeouts};
+use pier_content::{
+    BlobStore as _, CopyOptions, Error, Jitter, Memory, Progress, RetryPolicy, Retrying, RetryingTarget,
+    StoreTarget, copy,
+};
+use pier_oci::{Digest, Reference};
+use pier_testkit::{
+    faults::{Canned, Fault, FaultyProxy, Kind, RetryAfter, Script, When},
+    image::{BuiltImage, ImageBuilder, Layer},
+    test_registry::TestRegistry,
+};
+
+use crate::support::{pulled, reference, registry};
+
+/// A layer that goes in one request, and one that is large enough to be gone on with.
+fn image() -> BuiltImage {
+    ImageBuilder::new().layer(Layer::random(1, 200_000)).layer(Layer::random(2, 5_000_000)).build()
+}
+
+fn client() -> Client {
+    let short = Duration::from_millis(400);
+    let timeouts = Timeouts { connect: Duration::from_secs(5), answer: short, stall: short };
+    Client::builder().timeouts(timeouts).build().unwrap()
+}
+
+fn patience() -> RetryPolicy {
+    RetryPolicy {
+        attempts: const { NonZeroU32::new(3).unwrap() },
+        first_delay: Duration::from_millis(1),
+        max_delay: Duration::from_millis(1100),
+        ..RetryPolicy::new(Jitter::none())
+    }
+}
+
+/// Pulls through the proxy into a store in memory.
+pub(crate) async fn pull(proxy: &FaultyProxy, name: &str) -> (Arc<Memory>, Result<Digest, Error>) {
+    let reference: Reference = proxy.image_ref(name).parse().unwrap();
+    let source =
+        Retrying::new(Arc::new(client().remote(&reference.repository.registry).unwrap()), patience());
+    let memory = Arc::new(Memory::default());
+    let target = StoreTarget { blobs: memory.clone(), catalog: memory.clone() };
+    let tags: Vec<_> = reference.tag.iter().cloned().collect();
+    let options = CopyOptions::default();
+    let copied =
+        copy(&source, &reference, &target, &reference.repository, &tags, &options, &Progress::default())
+            .await;
+    (memory, copied.map(|copied| copied.root.digest))
+}
+
+/// Pushes what `from` has through the proxy.
+async fn push(proxy: &FaultyProxy, from: &TestRegistry, name: &str) -> Result<Digest, Error> {
+    let store = pulled(from, name).await;
+    let there: Reference = proxy.image_ref(name).parse().unwrap();
+    let target =
+        RetryingTarget::new(Arc::new(client().remote(&there.repository.registry).unwrap()), patience());
+    let tags: Vec<_> = there.tag.iter().cloned().collect();
+    let here = reference(from, name);
+    let options = CopyOptions::default();
+    copy(&store, &here, &target, &there.repository, &tags, &options, &Progress::default())
+        .await
+        .map(|copied| copied.root.digest)
+}
+
+/// Nothing is stored under a digest that it does not have.
+pub(crate) async fn check_store(store: &Memory, image: &BuiltImage) -> usize {
+    let mut held = 0;
+    for blob in &image.blobs {
+        if let Ok(found) = store.open(&blob.descriptor.digest).await {
+            let bytes = crate::support::read(found.read(pier_content::ByteRange::ALL).await.unwrap()).await;
+            assert_eq!(Digest::sha256(&bytes), blob.descriptor.digest);
+            held += 1;
+        }
+    }
+    held
+}
+
+const SERVER_ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
+const BAD_GATEWAY: StatusCode = StatusCode::BAD_GATEWAY;
+
+fn soon() -> RetryAfter {
+    RetryAfter::Seconds(1)
+}
+
+#[tokio::test]
+async fn a_fault_of_a_pull_that_passes_costs_an_attempt_and_nothing_else() {
+    let registry = registry().await;
+    let image = image();
+    registry.push(&image, "team/app:v1").await.unwrap();
+    let blob = || When::get(Kind::Blob).once();
+    let manifest = || When::get(Kind::Manifest).once();
+    for (number, script) in [
+        Script::new().rule(blob(), Fault::Truncate { after: 1000 }),
+        Script::new().rule(blob(), Fault::Truncate { after: 0 }),
+        Script::new().rule(manifest(), Fault::Truncate { after: 10 }),
+        Script::new().rule(blob(), Fault::BeyondLength { extra: 100 }),
+        Script::new().rule(blob(), Fault::NoLength),
+        Script::new().rule(blob(), Fault::LyingDigest(Digest::sha256(b"lie"))),
+        Script::new().rule(blob(), Fault::ClaimsGzip),
+        Script::new().rule(blob(), Fault::IgnoresRange),
+        Script::new().rule(blob(), Fault::Stall { after: 1000 }),
+        Script::new().rule(blob(), Fault::StallHead),
+        Script::new().rule(manifest(), Fault::StallHead),
+        Script::new().rule(blob(), Fault::CutBefore),
+        Script::new().rule(manifest(), Fault::CutBefore),
+        Script::new().rule(blob(), Fault::CutAfter),
+        Script::new().answer(blob(), Canned::error(SERVER_ERROR, "UNKNOWN")),
+        Script::new().answer(blob(), Canned::html(BAD_GATEWAY)),
+        Script::new().answer(manifest(), Canned::html(BAD_GATEWAY)),
+        Script::new().answer(blob(), Canned::too_many_requests(soon())),
+        Script::new().answer(manifest(), Canned::too_many_requests(soon())),
+        Script::new().answer(manifest(), Canned::new(StatusCode::SERVICE_UNAVAILABLE).retry_after(soon())),
+        // Gone on with after a break, by a server that has not got the range, ignores it, or sends another.
+        Script::new()
+            .rule(blob(), Fault::Truncate { after: 150_000 })
+            .answer(When::get(Kind::Blob).ranged().once(), Canned::range_not_satisfiable()),
+        Script::new()
+            .rule(blob(), Fault::Truncate { after: 150_000 })
+            .rule(When::get(Kind::Blob).ranged().once(), Fault::IgnoresRange),
+        Script::new().rule(blob(), Fault::Truncate { after: 150_000 }).rule(
+            When::get(Kind::Blob).ranged().once(),
+            Fault::Field { name: "content-range", value: "bytes 0-9/5000000".to_owned() },
+        ),
+        Script::new()
+            .rule(blob(), Fault::Truncate { after: 150_000 })
+            .rule(When::get(Kind::Blob).ranged().once(), Fault::NoField("content-range")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let proxy = FaultyProxy::start(registry.address(), script.clone()).await.unwrap();
+        let (store, outcome) = pull(&proxy, "team/app:v1").await;
+        assert_eq!(
+            outcome.unwrap_or_else(|error| panic!("{number} {script:?}: {error:?}")),
+            image.root.digest
+        );
+        assert_eq!(check_store(&store, &image).await, image.blobs.len(), "{script:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_fault_of_a_pull_that_stays_is_an_error_of_its_kind() {
+    let registry = registry().await;
+    let image = image();
+    registry.push(&image, "team/app:v1").await.unwrap();
+    let blob = || When::get(Kind::Blob);
+    let manifest = || When::get(Kind::Manifest);
+    for (expected, script) in [
+        ("unavailable", Script::new().rule(blob(), Fault::Truncate { after: 0 })),
+        ("integrity", Script::new().rule(blob(), Fault::Flip { at: 99 })),
+        ("size", Script::new().rule(blob(), Fault::TooLong { extra: 7 })),
+        ("size", Script::new().rule(blob(), Fault::WrongLength { by: 7 })),
+        ("size", Script::new().rule(blob(), Fault::WrongLength { by: -7 })),
+        ("unavailable", Script::new().rule(blob(), Fault::Stall { after: 0 })),
+        ("unavailable", Script::new().rule(manifest(), Fault::StallHead)),
+        ("unavailable", Script::new().rule(blob(), Fault::CutBefore)),
+        ("untrusted", Script::new().rule(blob(), Fault::RedirectLoop)),
+        ("unavailable", Script::new().answer(manifest(), Canned::error(SERVER_ERROR, "UNKNOWN"))),
+        ("unavailable", Script::new().answer(blob(), Canned::html(BAD_GATEWAY))),
+        ("invalid", Script::new().answer(manifest(), Canned::html(StatusCode::OK))),
+        ("size", Script::new().answer(blob(), Canned::html(StatusCode::OK))),
+        (
+            "not-found",
+            Script::new().answer(manifest(), Canned::error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN")),
+        ),
+        ("not-found", Script::new().answer(blob(), Canned::error(StatusCode::NOT_FOUND, "BLOB_UNKNOWN"))),
+        ("denied", Script::new().answer(manifest(), Canned::error(StatusCode::FORBIDDEN, "DENIED"))),
+        ("denied", Script::new().answer(manifest(), Canned::challenge("Basic realm=\"r\""))),
+        (
+            "too-many-requests",
+            Script::new().answer(manifest(), Canned::too_many_requests(RetryAfter::Seconds(0))),
+        ),
+        ("untrusted", Script::new().answer(blob(), Canned::redirect("http://169.254.169.254/latest"))),
+        ("untrusted", Script::new().answer(blob(), Canned::redirect("ftp://example.org/"))),
+    ] {
+        let proxy = FaultyProxy::start(registry.address(), script.clone()).await.unwrap();
+        let (store, outcome) = pull(&proxy, "team/app:v1").await;
+        let error = outcome.map(|_| ()).unwrap_err();
+        assert_eq!(error.code(), expected, "{script:?}: {error:?}");
+        check_store(&store, &image).await;
+    }
+}
+
+#[tokio::test]
+async fn a_fault_of_a_push_that_passes_costs_an_attempt_and_nothing_else() {
+    let from = registry().await;
+    let image = image();
+    from.push(&image, "team/app:v1").await.unwrap();
+    let on = |method: Method, kind| When::on(method, kind).once();
+    for script in [
+        Script::new().rule(on(Method::HEAD, Kind::Blob), Fault::CutBefore),
+        Script::new().rule(on(Method::POST, Kind::Upload), Fault::CutBefore),
+        Script::new().rule(on(Method::POST, Kind::Upload), Fault::CutAfter),
+        Script::new().rule(on(Method::PATCH, Kind::Upload), Fault::CutBefore),
+        Script::new().rule(on(Method::PATCH, Kind::Upload), Fault::CutUpload { after: 2_000_000 }),
+        Script::new().rule(on(Method::PATCH, Kind::Upload), Fault::CutAfter),
+        Script::new().rule(on(Method::PUT, Kind::Upload), Fault::CutBefore),
+        Script::new().rule(on(Method::PUT, Kind::Upload), Fault::CutAfter),
+        Script::new().rule(on(Method::PUT, Kind::Manifest), Fault::CutBefore),
+        Script::new().rule(on(Method::PUT, Kind::Manifest), Fault::CutAfter),
+        Script::new().answer(on(Method::POST, Kind::Upload), Canned::too_many_requests(soon())),
+        Script::new().answer(on(Method::PATCH, Kind::Upload), Canned::html(BAD_GATEWAY)),
+        Script::new().answer(on(Method::PUT, Kind::Upload), Canned::error(SERVER_ERROR, "UNKNOWN")),
+        Script::new().answer(on(Method::PUT, Kind::Manifest), Canned::error(SERVER_ERROR, "UNKNOWN")),
+        Script::new().rule(on(Method::POST, Kind::Upload), Fault::StallHead),
+    ] {
+        let to = registry().await;
+        let proxy = FaultyProxy::start(to.address(), script.clone()).await.unwrap();
+        let pushed = push(&proxy, &from, "team/app:v1").await;
+        assert_eq!(pushed.unwrap_or_else(|error| panic!("{script:?}: {error:?}")), image.root.digest);
+        let back = pulled(&to, "team/app:v1").await;
+        for blob in &image.blobs {
+            let held = back.blobs.open(&blob.descriptor.digest).await.unwrap();
+            assert_eq!(held.size, blob.descriptor.size, "{script:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broken_upload_goes_on_where_it_stopped() {
+    let (from, to) = (registry().await, registry().await);
+    let image = image();
+    from.push(&image, "team/app:v1").await.unwrap();
+    let cut = Fault::CutUpload { after: 3_000_000 };
+    let script = Script::new().rule(When::on(Method::PATCH, Kind::Upload).once(), cut);
+    let proxy = FaultyProxy::start(to.address(), script).await.unwrap();
+    push(&proxy, &from, "team/app:v1").await.unwrap();
+    let again = proxy.uploaded_blobs() - image.blob_bytes();
+    // What was in flight when the line was cut, and no more.
+    assert!(again <= 1 << 20, "{again} bytes were sent twice");
+}
+
+#[tokio::test]
+async fn a_broken_download_goes_on_where_it_stopped() {
+    let registry = registry().await;
+    let image = image();
+    registry.push(&image, "team/app:v1").await.unwrap();
+    let large = image.blobs.iter().max_by_key(|blob| blob.descriptor.size).unwrap();
+    let when = When::get(Kind::Blob).digest(large.descriptor.digest).once();
+    let proxy = FaultyProxy::start(
+        registry.address(),
+        Script::new().rule(when, Fault::Truncate { after: 3_000_000 }),
+    )
+    .await
+    .unwrap();
+    pull(&proxy, "team/app:v1").await.1.unwrap();
+    assert_eq!(proxy.downloaded(&large.descriptor.digest), large.descriptor.size);
+}
+
+#[tokio::test]
+async fn a_missing_tag_and_refused_credentials_are_answered_at_once() {
+    let registry = registry().await;
+    let denied = Canned::challenge("Basic realm=\"r\"");
+    for script in [Script::new(), Script::new().answer(When::any(), denied)] {
+        let proxy = FaultyProxy::start(registry.address(), script).await.unwrap();
+        let start = Instant::now();
+        pull(&proxy, "team/app:v9").await.1.unwrap_err();
+        let asked = proxy.requests().iter().filter(|seen| seen.kind == Kind::Manifest).count();
+        assert_eq!(asked, 1, "{:?}", start.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn s1_a_redirect_to_another_host_takes_no_credentials_along() {
+    let registry = registry().await;
+    let image = image();
+    registry.push(&image, "team/app:v1").await.unwrap();
+    let storage = FaultyProxy::start(registry.address(), Script::new()).await.unwrap();
+    let script = Script::new().rule(When::get(Kind::Blob), Fault::RedirectTo(storage.url()));
+    let proxy = FaultyProxy::start(registry.address(), script).await.unwrap();
+    let (store, outcome) = pull(&proxy, "team/app:v1").await;
+    outcome.unwrap();
+    assert_eq!(check_store(&store, &image).await, image.blobs.len());
+    let blobs: Vec<_> = storage.requests().into_iter().filter(|seen| seen.kind == Kind::Blob).collect();
+    assert_eq!(blobs.len(), image.blobs.len());
+    assert!(blobs.iter().all(|seen| seen.authorization.is_none()));
+}
