@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use pier_client::Client;
-use pier_content::{Jitter, Progress, RetryPolicy, Retrying, RetryingTarget, Source, Target};
+use pier_content::{Progress, RetryPolicy, Source, Target};
 use pier_oci::Registry;
 use pier_store::Store;
 
@@ -28,8 +28,8 @@ impl<'a> Sites<'a> {
         registry: &Registry,
         progress: &Progress,
     ) -> Result<Arc<dyn Source>, Failure> {
-        let remote = self.client()?.remote(registry);
-        Ok(Arc::new(Retrying::new(Arc::new(remote), policy(progress))))
+        let client = self.client()?;
+        Ok(client.source_with(registry, &policy(client, progress))?)
     }
 
     /// A registry to write to; waits are told to `progress`.
@@ -38,8 +38,8 @@ impl<'a> Sites<'a> {
         registry: &Registry,
         progress: &Progress,
     ) -> Result<Arc<dyn Target>, Failure> {
-        let remote = self.client()?.remote(registry);
-        Ok(Arc::new(RetryingTarget::new(Arc::new(remote), policy(progress))))
+        let client = self.client()?;
+        Ok(client.target_with(registry, &policy(client, progress))?)
     }
 
     /// The store, which has to be there.
@@ -69,6 +69,6 @@ impl<'a> Sites<'a> {
     }
 }
 
-fn policy(progress: &Progress) -> RetryPolicy {
-    RetryPolicy { progress: progress.clone(), ..RetryPolicy::new(Jitter::none()) }
+fn policy(client: &Client, progress: &Progress) -> RetryPolicy {
+    RetryPolicy { progress: progress.clone(), ..client.retries().clone() }
 }
