@@ -17,12 +17,9 @@ pub(crate) mod rm;
 pub(crate) mod serve;
 pub(crate) mod tags;
 
-use std::sync::Arc;
-
 use anyhow::anyhow;
 use pier_client::{Client, Remote};
-use pier_content::{Jitter, RetryPolicy, Retrying, Source};
-use pier_oci::{Reference, Registry, Repository};
+use pier_oci::{Reference, Repository};
 use pier_store::Store;
 
 use crate::{
@@ -35,21 +32,13 @@ pub(crate) fn client(_config: &Config) -> Result<Client, Failure> {
     Ok(Client::builder().build()?)
 }
 
-/// A registry to read from, asked again after failures that may pass.
-fn source(client: &Client, registry: &Registry) -> Arc<dyn Source> {
-    Arc::new(Retrying::new(Arc::new(client.remote(registry)), patience()))
-}
-
-/// Asks a registry itself what no [`Source`] can tell, again after failures that may pass.
+/// Asks a registry itself what no source can tell, again after failures that may pass.
 async fn insist<T>(
+    client: &Client,
     remote: &Remote,
     attempt: impl AsyncFnMut() -> pier_content::Result<T>,
 ) -> pier_content::Result<T> {
-    patience().insist(remote.registry().as_str(), attempt).await
-}
-
-fn patience() -> RetryPolicy {
-    RetryPolicy::new(Jitter::none())
+    client.retries().insist(remote.registry().as_str(), attempt).await
 }
 
 /// Reads the name of a repository, which has neither tag nor digest.

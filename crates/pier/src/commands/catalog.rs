@@ -19,8 +19,9 @@ struct List {
 
 pub(crate) async fn run(options: &Repositories, config: &Config, output: &Output) -> Result<Status, Failure> {
     let registry: Registry = options.registry.parse()?;
-    let remote = super::client(config)?.remote(&registry);
-    let names = super::insist(&remote, async || remote.repositories().await).await?;
+    let client = super::client(config)?;
+    let remote = client.remote(&registry)?;
+    let names = super::insist(&client, &remote, async || remote.repositories().await).await?;
     let repositories = names.iter().map(RepositoryName::to_string).collect();
     output.data(&List { registry: registry.to_string(), repositories }, text)?;
     Ok(Status::Done)
@@ -28,5 +29,7 @@ pub(crate) async fn run(options: &Repositories, config: &Config, output: &Output
 
 /// Whole names, to be given to other commands.
 fn text(list: &List) -> String {
-    list.repositories.iter().map(|name| format!("{}/{name}\n", list.registry)).collect()
+    let names: Vec<String> =
+        list.repositories.iter().map(|name| format!("{}/{name}", list.registry)).collect();
+    names.join("\n")
 }

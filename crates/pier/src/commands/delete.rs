@@ -42,7 +42,7 @@ pub(crate) async fn run(options: &Delete, config: &Config, output: &Output) -> R
         Named::Tag(repository, tag) => delete_tag(&client, &repository, &tag, options).await?,
         Named::Manifest(repository, digest) => {
             let reference = Reference { repository: repository.clone(), tag: None, digest: Some(digest) };
-            super::source(&client, &repository.registry).resolve(&reference).await?;
+            client.source(&repository.registry)?.resolve(&reference).await?;
             delete_manifest(&client, &repository, &digest, None, options).await?
         }
     };
@@ -78,9 +78,9 @@ async fn delete_tag(
     options: &Delete,
 ) -> Result<Removal, Failure> {
     let reference = Reference { repository: repository.clone(), tag: Some(tag.clone()), digest: None };
-    let digest = super::source(client, &repository.registry).resolve(&reference).await?.digest;
+    let digest = client.source(&repository.registry)?.resolve(&reference).await?.digest;
     if !options.with_tags {
-        let remote = client.remote(&repository.registry);
+        let remote = client.remote(&repository.registry)?;
         let tags = vec![tag.to_string()];
         let only_tag = Removal {
             repository: repository.to_string(),
@@ -92,7 +92,7 @@ async fn delete_tag(
         if options.dry_run {
             return Ok(only_tag);
         }
-        match super::insist(&remote, async || remote.delete_tag(repository, tag).await).await {
+        match super::insist(client, &remote, async || remote.delete_tag(repository, tag).await).await {
             Ok(()) => return Ok(only_tag),
             // It takes digests only.
             Err(Error::Unsupported { .. }) => {}
@@ -110,7 +110,7 @@ async fn delete_manifest(
     named: Option<&Tag>,
     options: &Delete,
 ) -> Result<Removal, Failure> {
-    let remote = client.remote(&repository.registry);
+    let remote = client.remote(&repository.registry)?;
     let tags = tags_of(client, &remote, repository, digest).await?;
     let others: Vec<String> =
         tags.iter().filter(|tag| Some(*tag) != named).map(|tag| format!("`{tag}`")).collect();
@@ -126,7 +126,7 @@ async fn delete_manifest(
         return Err(Failure::new(Status::No, error).with_hint("remove all of them with --with-tags"));
     }
     if !options.dry_run {
-        super::insist(&remote, async || remote.delete_manifest(repository, digest).await).await?;
+        super::insist(client, &remote, async || remote.delete_manifest(repository, digest).await).await?;
     }
     Ok(Removal {
         repository: repository.to_string(),
@@ -144,7 +144,7 @@ async fn tags_of(
     repository: &Repository,
     digest: &Digest,
 ) -> Result<Vec<Tag>, Failure> {
-    let tags = match super::insist(remote, async || remote.tags(repository).await).await {
+    let tags = match super::insist(client, remote, async || remote.tags(repository).await).await {
         Err(Error::NotFound { .. }) => Vec::new(),
         tags => tags?,
     };
@@ -157,7 +157,7 @@ async fn tags_of(
         .iter()
         .map(|tag| Reference { repository: repository.clone(), tag: Some(tag.clone()), digest: None })
         .collect();
-    let sources = |registry: &Registry| super::source(client, registry);
+    let sources = |registry: &Registry| client.source(registry);
     let now = std::time::SystemTime::now();
     let answers = resolve_all(&references, &sources, Freshness::Now, AT_ONCE, now).await?;
     let mut naming = Vec::new();
@@ -177,9 +177,9 @@ fn text(removal: &Removal) -> String {
     let Removal { repository, digest, manifest, tags, dry_run } = removal;
     let (untagged, removed) =
         if *dry_run { ("would untag", "would remove") } else { ("untagged", "removed") };
-    let mut text: String = tags.iter().map(|tag| format!("{untagged} {repository}:{tag}\n")).collect();
+    let mut lines: Vec<String> = tags.iter().map(|tag| format!("{untagged} {repository}:{tag}")).collect();
     if *manifest {
-        text.push_str(&format!("{removed} {repository}@{digest}\n"));
+        lines.push(format!("{removed} {repository}@{digest}"));
     }
-    text
+    lines.join("\n")
 }

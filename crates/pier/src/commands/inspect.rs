@@ -58,7 +58,7 @@ struct Image {
     config: Content,
     layers: Vec<Layer>,
     artifact_type: Option<String>,
-    image_ids: ImageIds,
+    ids: Ids,
     created: Option<String>,
     run: Option<Run>,
     annotations: BTreeMap<String, String>,
@@ -74,7 +74,7 @@ struct Layer {
 
 /// What others call the ID of the image.
 #[derive(Debug, Serialize)]
-struct ImageIds {
+struct Ids {
     /// In Docker's own image store: the config.
     docker: Digest,
     /// In containerd, and in Docker where it keeps images in containerd: what the name stands for.
@@ -146,7 +146,7 @@ fn image(chain: Chain, root: Digest) -> Image {
             .iter()
             .map(|layer| Layer { content: Content::of(&layer.descriptor), diff_id: layer.diff_id })
             .collect(),
-        image_ids: ImageIds { docker: config.digest, containerd: root },
+        ids: Ids { docker: config.digest, containerd: root },
         created,
         run: run.map(|run| Run {
             entrypoint: run.entrypoint,
@@ -210,7 +210,7 @@ fn image_rows(image: &Image) -> Vec<Vec<String>> {
     }
     if let Some(platform) = &image.platform {
         rows.push(vec!["platform".to_owned(), platform.clone()]);
-        let ImageIds { docker, containerd } = &image.image_ids;
+        let Ids { docker, containerd } = &image.ids;
         rows.push(note("image ID", docker, "in Docker's own image store"));
         rows.push(note("image ID", containerd, "in containerd, and in Docker on containerd"));
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use pier_content::Source as _;
 use pier_oci::{Descriptor, Digest, MediaType, Reference};
 use serde::Serialize;
 
@@ -42,12 +41,12 @@ pub(crate) async fn run(
     // What does not exist may have referrers, so a digest need not be asked for.
     let digest = match reference.digest {
         Some(digest) => digest,
-        None => super::source(&client, &repository.registry).resolve(&reference).await?.digest,
+        None => client.source(&repository.registry)?.resolve(&reference).await?.digest,
     };
-    let remote = client.remote(&repository.registry);
+    let remote = client.remote(&repository.registry)?;
     let artifact_type = options.artifact_type.as_deref();
     let list = async || remote.list_referrers(repository, &digest, artifact_type).await;
-    let referrers = super::insist(&remote, list).await?.into_iter().map(entry).collect();
+    let referrers = super::insist(&client, &remote, list).await?.into_iter().map(entry).collect();
     output.data(&List { repository: repository.to_string(), digest, referrers }, text)?;
     Ok(Status::Done)
 }

@@ -5,14 +5,17 @@ use std::{
     io::{self, Read},
     num::NonZeroUsize,
     path::Path,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use anyhow::{Context as _, anyhow};
 use futures_util::{StreamExt as _, stream};
-use pier_content::{AnsweredBy, Freshness, Resolved, Source, manifests::Manifests, resolve_all, select};
-use pier_oci::{Digest, Kind, MAX_MANIFEST_BYTES, MediaType, Platform, Reference, Registry, Selector};
+use pier_client::Client;
+use pier_content::{AnsweredBy, Error, Freshness, Resolved, manifests::Manifests, resolve_all, select};
+use pier_oci::{
+    Descriptor, Digest, Kind, MAX_MANIFEST_BYTES, MediaType, Platform, Reference, Registry, Repository,
+    Selector,
+};
 use serde::Serialize;
 
 use crate::{
@@ -65,7 +68,7 @@ pub(crate) async fn run(options: &Resolve, config: &Config, output: &Output) -> 
     let references: Vec<Reference> =
         typed.iter().map(|text| text.parse().map_err(Failure::from)).collect::<Result<_, _>>()?;
     let client = super::client(config)?;
-    let sources = |registry: &Registry| super::source(&client, registry);
+    let sources = |registry: &Registry| client.source(registry);
     let cached = options.refresh || options.max_age.is_some();
     let store = if cached { Some(super::open_or_make_store(config)?) } else { None };
     let freshness = match (&store, options.max_age) {
@@ -77,7 +80,7 @@ pub(crate) async fn run(options: &Resolve, config: &Config, output: &Output) -> 
     let mut outcomes: Vec<Result<Resolved, Failure>> =
         answers.outcomes.into_iter().map(|outcome| outcome.map_err(Failure::from)).collect();
     if let Some(platform) = &options.platform {
-        for_platform(&mut outcomes, &answers.places, &references, platform, &sources).await;
+        for_platform(&mut outcomes, &answers.places, &references, platform, &client).await;
     }
 
     let entries: Vec<Entry<'_>> = typed
@@ -148,7 +151,7 @@ async fn for_platform(
     places: &[usize],
     references: &[Reference],
     platform: &Platform,
-    sources: &(dyn Fn(&Registry) -> Arc<dyn Source> + Send + Sync),
+    client: &Client,
 ) {
     // Of several references for one outcome any does: they name the same.
     let mut indexes: Vec<(usize, &Reference, Digest)> = Vec::new();
@@ -162,13 +165,7 @@ async fn for_platform(
     }
     let mut chosen = stream::iter(indexes)
         .map(|(place, Reference { repository, .. }, digest)| async move {
-            let source = sources(&repository.registry);
-            let mut manifests = Manifests::new(&*source, repository, MAX_MANIFEST_BYTES);
-            let outcome = match manifests.root(&Selector::Digest(digest)).await {
-                Ok(root) => select(&mut manifests, &root, platform).await,
-                Err(error) => Err(error),
-            };
-            (place, outcome.map(|selected| selected.image))
+            (place, choose(client, repository, digest, platform).await)
         })
         .buffer_unordered(AT_ONCE.get());
     while let Some((place, outcome)) = chosen.next().await {
@@ -178,6 +175,19 @@ async fn for_platform(
             (Ok(_), Err(_)) => {}
         }
     }
+}
+
+/// The image of an index for a platform.
+async fn choose(
+    client: &Client,
+    repository: &Repository,
+    index: Digest,
+    platform: &Platform,
+) -> Result<Descriptor, Error> {
+    let source = client.source(&repository.registry)?;
+    let mut manifests = Manifests::new(&*source, repository, MAX_MANIFEST_BYTES);
+    let root = manifests.root(&Selector::Digest(index)).await?;
+    Ok(select(&mut manifests, &root, platform).await?.image)
 }
 
 fn entry<'a>(typed: &'a str, reference: &Reference, outcome: &'a Result<Resolved, Failure>) -> Entry<'a> {

@@ -19,8 +19,9 @@ struct List {
 
 pub(crate) async fn run(options: &Tags, config: &Config, output: &Output) -> Result<Status, Failure> {
     let repository = super::repository(&options.repository)?;
-    let remote = super::client(config)?.remote(&repository.registry);
-    let tags = super::insist(&remote, async || remote.tags(&repository).await).await?;
+    let client = super::client(config)?;
+    let remote = client.remote(&repository.registry)?;
+    let tags = super::insist(&client, &remote, async || remote.tags(&repository).await).await?;
     let list = List { repository: repository.to_string(), tags: tags.iter().map(Tag::to_string).collect() };
     output.data(&list, |list| list.tags.join("\n"))?;
     Ok(Status::Done)

@@ -2,7 +2,24 @@
 
 use crate::pier::{Said, command, run};
 
-const COMMANDS: [&str; 5] = ["serve", "images", "rm", "prune", "fsck"];
+const COMMANDS: [&str; 16] = [
+    "serve",
+    "pull",
+    "push",
+    "copy",
+    "resolve",
+    "inspect",
+    "manifest",
+    "tags",
+    "catalog",
+    "referrers",
+    "delete",
+    "images",
+    "rm",
+    "prune",
+    "fsck",
+    "completions",
+];
 
 fn pier(arguments: &[&str]) -> Said {
     run(&mut command(arguments))

@@ -8,17 +8,24 @@
     reason = "the lint's exemption for tests does not reach the functions that tests share"
 )]
 
+mod completions;
 mod configuration;
 mod data_folder;
+mod delete;
 mod fsck;
 mod help;
 mod images;
+mod inspect;
 mod json;
+mod listings;
+mod manifest;
 mod output;
 mod pier;
 mod prune;
 mod references;
 mod registry;
+mod resolve;
 mod rm;
 mod serve;
+mod site;
 mod stopping;
