@@ -71,6 +71,8 @@ pub(crate) struct Ask<'a> {
 /// What a question needs to be allowed to do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Access<'a> {
+    /// To be somebody that the registry knows.
+    Registry,
     /// To list the registry's repositories.
     Catalog,
     /// To read a repository.
@@ -299,6 +301,7 @@ impl Wire {
             None => Ok(name.clone()),
         };
         let (name, scopes) = match access {
+            Access::Registry => return Ok((Scopes::none(), None)),
             Access::Catalog => return Ok((Scopes::catalog(), None)),
             Access::Pull(name) => (name, Scopes::pull(&there(name)?)),
             Access::Push(name) => (name, Scopes::push(&there(name)?)),

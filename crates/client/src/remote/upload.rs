@@ -230,10 +230,7 @@ impl Remote {
         put.headers.insert(header::CONTENT_LENGTH, length.into());
         put.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         put.body = body;
-        let refusal = match self.wire.attempt_in(None, put).await? {
-            Ok(_) => return Ok(()),
-            Err(refusal) => refusal,
-        };
+        let Err(refusal) = self.wire.attempt_in(None, put).await? else { return Ok(()) };
         let wrong = matches!(refusal.code, Some(ErrorCode::DigestInvalid | ErrorCode::SizeInvalid));
         if wrong && resumed {
             let expected = descriptor.digest;

@@ -159,12 +159,14 @@ impl Pulled {
     }
 }
 
+impl Image {
+    pub(super) fn of(image: &Descriptor) -> Self {
+        Self { platform: image.platform.as_ref().map(ToString::to_string), digest: image.digest }
+    }
+}
+
 pub(super) fn images(copied: &Copied) -> Vec<Image> {
-    let image = |image: &Descriptor| Image {
-        platform: image.platform.as_ref().map(ToString::to_string),
-        digest: image.digest,
-    };
-    copied.images.iter().map(image).collect()
+    copied.images.iter().map(Image::of).collect()
 }
 
 fn text(pulled: &Pulled) -> String {

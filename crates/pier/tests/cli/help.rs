@@ -94,3 +94,10 @@ fn a_log_level_that_is_none_is_refused() {
     assert!(said.stderr.starts_with("error: `loud=very` is not a log level or filter: "), "{}", said.stderr);
     assert!(said.stderr.ends_with("\nhint: use error, warn, info, debug or trace\n"), "{}", said.stderr);
 }
+
+#[test]
+fn the_help_of_commands_that_move_images() {
+    for command in ["pull", "push", "copy"] {
+        insta::assert_snapshot!(format!("help_{command}"), pier(&[command, "--help"]).data(0));
+    }
+}

@@ -10,6 +10,7 @@
 
 mod completions;
 mod configuration;
+mod copy;
 mod data_folder;
 mod delete;
 mod fsck;
@@ -21,9 +22,13 @@ mod listings;
 mod manifest;
 mod output;
 mod pier;
+mod progress;
 mod prune;
+mod pull;
+mod push;
 mod references;
 mod registry;
+mod remote;
 mod resolve;
 mod rm;
 mod serve;
