@@ -7,10 +7,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::output::Format;
 
 mod asking;
+mod login;
 mod transfer;
 
 pub(crate) use self::{
     asking::{Completions, Delete, Inspect, ListReferrers, Repositories, Resolve, ShowManifest, Tags},
+    login::{Login, Logout},
     transfer::{Copy, ProgressMode, Pull, Push, Selection},
 };
 
@@ -94,6 +96,10 @@ pub(crate) enum Command {
     Prune(Prune),
     /// Check that everything in the store is what its digest says
     Fsck(Fsck),
+    /// Check credentials for a registry and keep them where Docker and Podman find them
+    Login(Login),
+    /// Forget the credentials for a registry
+    Logout(Logout),
     /// Print a script that completes commands in a shell
     Completions(Completions),
 }

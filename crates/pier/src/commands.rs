@@ -7,6 +7,8 @@ pub(crate) mod delete;
 pub(crate) mod fsck;
 pub(crate) mod images;
 pub(crate) mod inspect;
+pub(crate) mod login;
+pub(crate) mod logout;
 pub(crate) mod manifest;
 pub(crate) mod prune;
 pub(crate) mod pull;
@@ -17,8 +19,13 @@ pub(crate) mod rm;
 pub(crate) mod serve;
 pub(crate) mod tags;
 
+use std::{env, sync::Arc};
+
 use anyhow::anyhow;
-use pier_client::{Client, Remote};
+use pier_client::{
+    Client, Remote,
+    credentials::{CredentialFiles, CredentialSource, Locations},
+};
 use pier_oci::{Reference, Repository};
 use pier_store::Store;
 
@@ -28,8 +35,18 @@ use crate::{
 };
 
 /// The way to registries.
-pub(crate) fn client(_config: &Config) -> Result<Client, Failure> {
-    Ok(Client::builder().build()?)
+pub(crate) fn client(config: &Config) -> Result<Client, Failure> {
+    client_as(config, Arc::new(CredentialFiles::new(locations()?)))
+}
+
+/// The way to registries for somebody else than the files say.
+fn client_as(_config: &Config, credentials: Arc<dyn CredentialSource>) -> Result<Client, Failure> {
+    Ok(Client::builder().credentials(credentials).build()?)
+}
+
+/// Where credentials are.
+fn locations() -> Result<Locations, Failure> {
+    Ok(Locations::from_env(|name| env::var_os(name))?)
 }
 
 /// Asks a registry itself what no source can tell, again after failures that may pass.

@@ -79,6 +79,8 @@ fn run(cli: Cli, output: &Output) -> Result<failure::Status, Failure> {
             Command::Rm(options) => commands::rm::run(&options, &config, output).await,
             Command::Prune(options) => commands::prune::run(&options, &config, output).await,
             Command::Fsck(options) => commands::fsck::run(&options, &config, output).await,
+            Command::Login(options) => commands::login::run(&options, &config, output).await,
+            Command::Logout(options) => commands::logout::run(&options, output).await,
             Command::Completions(options) => commands::completions::run(&options),
         }
     });

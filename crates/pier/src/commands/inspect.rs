@@ -3,12 +3,13 @@
 //! The tools that people use call different digests "the image's": of the index, of the manifest, of the config. So all of them are
 //! shown, each with its name, and every one is of bytes that were hashed here or is named by such bytes.
 
-use std::{collections::BTreeMap, env::consts, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use pier_content::{Chain, Error, Progress, chain, chain::root, platform::is_attestation};
-use pier_oci::{Descriptor, Digest, Manifest, MediaType, Platform, View};
+use pier_oci::{Descriptor, Digest, Manifest, MediaType, View};
 use serde::Serialize;
 
+use super::pull::this_machine;
 use crate::{
     cli::Inspect,
     config::Config,
@@ -96,7 +97,7 @@ pub(crate) async fn run(options: &Inspect, config: &Config, output: &Output) -> 
     let sites = Sites::new(config);
     let reading = Reading::open(&place, &sites, &Progress::default()).await?;
     let (mut manifests, root) = root(&*reading.source, &reading.reference).await?;
-    let here = Platform::from_rust(consts::OS, consts::ARCH);
+    let here = this_machine();
     let platform = options.platform.as_ref().unwrap_or(&here);
     let chain = match chain(&*reading.source, &mut manifests, &root, platform).await {
         Ok(chain) => Some(chain),

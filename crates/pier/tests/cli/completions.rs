@@ -8,7 +8,7 @@ use crate::pier::{command, run};
 fn scripts_know_the_commands() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = run(&mut command(&["completions", shell])).data(0);
-        for word in ["resolve", "--max-age", "completions"] {
+        for word in ["resolve", "max-age", "completions"] {
             assert!(script.contains(word), "`{shell}` lacks `{word}`");
         }
     }

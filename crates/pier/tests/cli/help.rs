@@ -2,7 +2,7 @@
 
 use crate::pier::{Said, command, run};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 18] = [
     "serve",
     "pull",
     "push",
@@ -18,6 +18,8 @@ const COMMANDS: [&str; 16] = [
     "rm",
     "prune",
     "fsck",
+    "login",
+    "logout",
     "completions",
 ];
 

@@ -7,7 +7,7 @@ use pier_testkit::{
 };
 use serde_json::json;
 
-use crate::site::{Site, hashed, image, index, pretty};
+use crate::site::{Site, hashed, image, index, missing, pretty};
 
 #[tokio::test]
 async fn every_digest_of_the_chain_is_shown_by_its_name() {
@@ -95,5 +95,5 @@ async fn content_that_does_not_match_is_not_shown() {
 #[tokio::test]
 async fn what_is_not_there_is_told() {
     let site = Site::start().await;
-    site.pier(&["inspect", "HOST/app:1"]).refused(1, "error: manifest `HOST/app:1` is not there\n");
+    site.pier(&["inspect", "HOST/app:1"]).refused(1, &missing("app:1"));
 }

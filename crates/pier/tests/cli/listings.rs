@@ -3,7 +3,7 @@
 use pier_testkit::image::ImageBuilder;
 use serde_json::json;
 
-use crate::site::{Site, hashed, image, pretty};
+use crate::site::{Site, hashed, image, missing, pretty};
 
 #[tokio::test]
 async fn all_tags_are_listed_however_many_pages_they_fill() {
@@ -63,5 +63,5 @@ async fn referrers_are_listed_all_or_of_one_type() {
         site.json_of(&["referrers", &by_digest, "--artifact-type", "application/vnd.example.sig"]);
     assert_eq!(signatures["referrers"].as_array().unwrap().len(), 1);
     assert_eq!(signatures["referrers"][0]["annotations"], json!({ "org.example.by": "sig" }));
-    site.pier(&["referrers", "HOST/app:2"]).refused(1, "error: manifest `HOST/app:2` is not there\n");
+    site.pier(&["referrers", "HOST/app:2"]).refused(1, &missing("app:2"));
 }

@@ -2,7 +2,7 @@
 
 use pier_oci::Digest;
 
-use crate::site::{Site, hashed, image, index};
+use crate::site::{Site, hashed, image, index, missing};
 
 #[tokio::test]
 async fn what_is_printed_has_the_digest() {
@@ -30,7 +30,7 @@ async fn in_json_it_is_a_text_that_still_has_the_digest() {
 #[tokio::test]
 async fn what_is_not_there_is_told() {
     let site = Site::start().await;
-    site.pier(&["manifest", "HOST/app:1"]).refused(1, "error: manifest `HOST/app:1` is not there\n");
+    site.pier(&["manifest", "HOST/app:1"]).refused(1, &missing("app:1"));
     site.registry.push(&index(), "app:1").await.unwrap();
     let said = site.pier(&["manifest", "HOST/app:1", "--platform", "linux/arm64"]);
     assert_eq!((said.status, said.stdout.as_str()), (1, ""));

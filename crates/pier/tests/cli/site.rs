@@ -105,3 +105,11 @@ pub(crate) fn digest_of_nothing() -> String {
 pub(crate) fn pretty(json: &Value) -> String {
     serde_json::to_string_pretty(json).unwrap()
 }
+
+/// What is said of a tag of a repository that is not there.
+pub(crate) fn missing(name: &str) -> String {
+    let (repository, _) = name.split_once(':').unwrap();
+    format!(
+        "error: manifest `HOST/{name}` is not there\nhint: `pier tags HOST/{repository}` lists what is there\n"
+    )
+}
