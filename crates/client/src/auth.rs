@@ -152,7 +152,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// [`Denied`](Error::Denied) when there are no credentials, or none that are accepted, or when the refusal has no
-    /// [answer](Refusal::may_be_answered); what finding credentials and asking the token server fail with.
+    /// [answer](Refusal::may_be_answered); [`Untrusted`](Error::Untrusted) when the challenge leads nowhere; what finding credentials and asking the token server fail with.
     pub(crate) async fn answer(
         &self,
         refusal: &Refusal<'_>,
@@ -222,9 +222,7 @@ impl Authenticator {
                 .join(realm)
                 .ok()
                 .filter(|realm| matches!(realm.scheme(), "http" | "https") && realm.has_host())
-                .ok_or_else(|| {
-                    denied("its challenge leads to no place that could give a token".to_owned())
-                })?;
+                .ok_or_else(|| token::nowhere(self.registry.as_str()))?;
             let scopes = scope.as_deref().map(Scopes::from_challenge).unwrap_or_default();
             (Way::Bearer { realm, service: service.clone() }, scopes)
         } else if offered.iter().any(|challenge| matches!(challenge, Challenge::Basic { .. })) {

@@ -1,9 +1,12 @@
 //! Images from and to any registry that speaks the OCI Distribution Specification.
 
 mod auth;
+mod certificates;
 mod client;
 pub mod credentials;
 mod host;
+mod hosts;
+mod mirror;
 mod proxies;
 mod refusal;
 mod remote;
@@ -12,10 +15,12 @@ mod transport;
 mod wire;
 
 pub use self::{
+    certificates::{Authorities, ClientIdentity},
     client::{Client, ClientBuilder},
-    host::{Host, Scheme},
+    host::{HostSettings, Scheme},
+    hosts::{EndpointUrl, HostPattern, Hosts, HostsFolder, Mirror, Trust},
     proxies::Proxies,
     remote::Remote,
     sessions::{SessionsInMemory, UploadSessions},
-    transport::{ClientIdentity, Timeouts, TlsSettings, Verification},
+    transport::{Timeouts, Verification},
 };

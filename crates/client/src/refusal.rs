@@ -123,7 +123,7 @@ impl Refusal {
 }
 
 /// `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3).
-fn delay(text: &str, now: SystemTime) -> Option<Duration> {
+pub(crate) fn delay(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
@@ -149,7 +149,7 @@ fn said_delay(message: &str) -> Option<Duration> {
 }
 
 /// A stranger's text on one line, shortened.
-fn tidy(text: &str) -> String {
+pub(crate) fn tidy(text: &str) -> String {
     let words = text.split(|letter: char| letter.is_whitespace() || letter.is_control());
     let text = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     match text.char_indices().nth(WORDS) {

@@ -14,16 +14,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use pier_content::{ByteStream, Error, Result};
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::{
+    sync::{OnceCell, OwnedSemaphorePermit},
+    time::timeout,
+};
 use url::Url;
 
-pub use self::tls::{ClientIdentity, TlsSettings, Verification};
+use self::failure::{NoAnswer, is_not_tls};
+pub use self::tls::Verification;
 pub(crate) use self::{
     body::{Read, Stalls},
-    failure::{is_not_tls, unreachable},
-    reach::{Reach, same_host, same_origin},
+    failure::{is_unanswered, unreachable},
+    reach::{Reach, same_origin},
+    tls::TlsSettings,
 };
 use crate::proxies::Proxies;
+
+/// How long a server may take to answer TLS's greeting. One of plain HTTP may wait for the end of a line that never comes.
+const GREETING: Duration = Duration::from_secs(2);
 
 /// How long an exchange may take where nothing happens.
 #[derive(Clone, Copy, Debug)]
@@ -78,21 +86,44 @@ impl Payload {
 }
 
 /// The ways to one registry, and from there to wherever it sends its clients.
+///
+/// Each is made on first use. Those that speak TLS read the machine's certificates, which costs more than pulling a small image does, and
+/// a registry of plain HTTP never needs them.
 #[derive(Debug)]
 pub(crate) struct Transport {
     /// The registry's name in errors.
     origin: String,
-    /// To the registry itself, at whatever address it has.
-    registry: reqwest::Client,
-    /// To where the registry's answers lead: never to addresses of this machine or network, unless the registry is there itself.
-    elsewhere: reqwest::Client,
+    reach: Reach,
+    tls: TlsSettings,
+    proxies: Proxies,
+    user_agent: String,
     timeouts: Timeouts,
+    ways: Ways,
+}
+
+#[derive(Debug, Default)]
+struct Ways {
+    /// To the registry itself over plain HTTP, and to find out whether it speaks TLS: trusts nobody.
+    plain: OnceCell<reqwest::Client>,
+    /// To the registry itself, at whatever address it has, with our certificate if there is one.
+    registry: OnceCell<reqwest::Client>,
+    /// To where the registry's answers lead: never to addresses of this machine or network, unless the registry is there itself.
+    elsewhere: OnceCell<reqwest::Client>,
+}
+
+/// What a server answers a greeting in TLS with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Greeted {
+    /// TLS.
+    Tls,
+    /// Anything else.
+    NotTls,
 }
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
-    /// To the registry that was asked for.
+    /// To the registry that was asked for: its scheme, host and port.
     Registry,
     /// To where an answer of the registry led.
     Elsewhere,
@@ -109,8 +140,6 @@ pub(crate) struct Response {
 }
 
 impl Transport {
-    /// # Errors
-    /// [`Invalid`](Error::Invalid) when certificates cannot be used.
     pub(crate) fn new(
         origin: String,
         reach: Reach,
@@ -118,27 +147,71 @@ impl Transport {
         proxies: &Proxies,
         user_agent: &str,
         timeouts: Timeouts,
-    ) -> Result<Self> {
-        let builder = || {
-            let builder = reqwest::Client::builder()
-                .user_agent(user_agent)
-                .http1_only()
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .referer(false)
-                .no_proxy()
-                .tcp_nodelay(true)
-                .connect_timeout(timeouts.connect);
-            proxies.apply(builder)
-        };
-        let unusable = |error: reqwest::Error| tls::unusable(&origin, &error);
-        let registry = tls.apply(builder(), &origin)?.build().map_err(unusable)?;
-        let elsewhere = tls
-            .apply_roots(builder(), &origin)?
-            .dns_resolver(reach::Resolver::new(reach))
-            .build()
-            .map_err(unusable)?;
-        Ok(Self { origin, registry, elsewhere, timeouts })
+    ) -> Self {
+        let (tls, proxies, user_agent) = (tls.clone(), proxies.clone(), user_agent.to_owned());
+        Self { origin, reach, tls, proxies, user_agent, timeouts, ways: Ways::default() }
+    }
+
+    /// Greets a server in TLS, and tells nobody anything.
+    ///
+    /// # Errors
+    /// When nobody answers in any way.
+    pub(crate) async fn greet(&self, base: &Url) -> Result<Greeted> {
+        const OPERATION: &str = "connect";
+        let mut url = base.clone();
+        url.set_path("/v2/");
+        let greeting = timeout(GREETING, self.plain().await?.head(url).send()).await;
+        let Ok(answer) = greeting else { return Ok(Greeted::NotTls) };
+        match answer.map_err(|error| unreachable(&self.origin, OPERATION, error)) {
+            // That it is not trusted was found out in TLS.
+            Ok(_) | Err(Error::Untrusted { .. }) => Ok(Greeted::Tls),
+            Err(error) if is_not_tls(&error) => Ok(Greeted::NotTls),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn way(&self, destination: Destination, url: &Url) -> Result<&reqwest::Client> {
+        match destination {
+            Destination::Registry if url.scheme() == "http" && self.proxies.is_empty() => self.plain().await,
+            Destination::Registry => {
+                let make = async || self.make(self.tls.apply(self.builder()));
+                self.ways.registry.get_or_try_init(make).await
+            }
+            Destination::Elsewhere => {
+                let resolver = reach::Resolver::new(self.reach, self.proxies.clone());
+                let make = async || self.make(self.tls.apply_trust(self.builder()).dns_resolver(resolver));
+                self.ways.elsewhere.get_or_try_init(make).await
+            }
+        }
+    }
+
+    async fn plain(&self) -> Result<&reqwest::Client> {
+        let make = async || self.make(self.builder().tls_certs_only([]));
+        self.ways.plain.get_or_try_init(make).await
+    }
+
+    fn builder(&self) -> reqwest::ClientBuilder {
+        let builder = reqwest::Client::builder()
+            .user_agent(&self.user_agent)
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .no_proxy()
+            .tcp_nodelay(true)
+            .connect_timeout(self.timeouts.connect);
+        self.proxies.apply(builder)
+    }
+
+    /// # Errors
+    /// [`Invalid`](Error::Invalid) when certificates cannot be used.
+    fn make(&self, builder: reqwest::ClientBuilder) -> Result<reqwest::Client> {
+        builder.build().map_err(|error| tls::unusable(&self.origin, &error))
+    }
+
+    /// How far away the registry is.
+    pub(crate) fn reach(&self) -> Reach {
+        self.reach
     }
 
     /// Sends a request, once.
@@ -149,11 +222,8 @@ impl Transport {
         operation: &'static str,
         slot: Option<OwnedSemaphorePermit>,
     ) -> Result<Response> {
-        let client = match destination {
-            Destination::Registry => &self.registry,
-            Destination::Elsewhere => &self.elsewhere,
-        };
         let Request { method, url, headers, body } = request;
+        let client = self.way(destination, &url).await?;
         let builder = client.request(method, url).headers(headers);
         let answer = match body {
             Payload::Empty => timeout(self.timeouts.answer, builder.send()).await,
@@ -168,7 +238,7 @@ impl Transport {
                 origin: self.origin.clone(),
                 operation,
                 retry_after: None,
-                source: Some("it did not answer in time".into()),
+                source: Some(NoAnswer.into()),
             })?
             .map_err(|error| unreachable(&self.origin, operation, error))?;
         Ok(Response { response, origin: self.origin.clone(), stall: self.timeouts.stall, slot })

@@ -1,41 +1,38 @@
 //! The way to one registry: where it is, who we are there, how many requests at once, and where its answers may lead.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pier_content::{Error, Result, Subject};
 use pier_oci::{Registry, Repository, RepositoryName};
-use tokio::{
-    sync::{OnceCell, OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use crate::{
     auth::{Authenticator, Scopes, Sent, TokenServer},
     credentials::CredentialSource,
     host::{Host, Scheme},
+    hosts::{EndpointUrl, Way},
     refusal::{Refusal, Speaker},
     transport::{
-        Destination, Payload, Reach, Read, Request, Response, Timeouts, Transport, is_not_tls, same_host,
-        same_origin,
+        Destination, Greeted, Payload, Reach, Read, Request, Response, Timeouts, Transport, same_origin,
     },
 };
 
 /// Redirects that are followed in a row.
 const REDIRECTS: usize = 5;
 
-/// How long a server on this machine may take to answer TLS's greeting. One of plain HTTP may wait for the end of a line that never comes.
-const GREETING: Duration = Duration::from_secs(2);
-
 /// Bytes of a token server's answer.
 const TOKEN_BYTES: u64 = 64 << 10;
 
-/// One registry, as this client reaches it.
+/// One registry, or a mirror of it, as this client reaches it.
 pub(crate) struct Wire {
+    /// The registry whose names are asked for.
     registry: Registry,
+    /// Where, when its name does not say it.
+    url: Option<EndpointUrl>,
     host: Host,
     user_agent: String,
     timeouts: Timeouts,
@@ -53,7 +50,6 @@ pub(crate) struct Wire {
 struct Site {
     /// Its scheme, host and port.
     base: Url,
-    reach: Reach,
     transport: Transport,
 }
 
@@ -96,31 +92,11 @@ pub(crate) enum Target<'a> {
     Url(&'a Url),
 }
 
-impl Access<'_> {
-    fn scopes(&self) -> Scopes {
-        match self {
-            Self::Catalog => Scopes::catalog(),
-            Self::Pull(name) => Scopes::pull(name),
-            Self::Push(name) => Scopes::push(name),
-            Self::Mount { into, from } => Scopes::mount(into, from),
-            Self::Delete(name) => Scopes::delete(name),
-        }
-    }
-
-    fn repository(&self, registry: &Registry) -> Option<Repository> {
-        match self {
-            Self::Catalog => None,
-            Self::Pull(name) | Self::Push(name) | Self::Mount { into: name, .. } | Self::Delete(name) => {
-                Some(Repository { registry: registry.clone(), name: (*name).clone() })
-            }
-        }
-    }
-}
-
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wire")
             .field("registry", &self.registry)
+            .field("url", &self.url)
             .field("host", &self.host)
             .finish_non_exhaustive()
     }
@@ -129,15 +105,19 @@ impl fmt::Debug for Wire {
 impl Wire {
     pub(crate) fn new(
         registry: Registry,
-        host: Host,
+        way: Way,
         credentials: Arc<dyn CredentialSource>,
         user_agent: String,
         timeouts: Timeouts,
     ) -> Self {
+        let Way { url, host } = way;
         let places = host.requests_at_once.get();
+        let timeouts = Timeouts { connect: host.connect_timeout.unwrap_or(timeouts.connect), ..timeouts };
+        let asked = url.as_ref().map_or(&registry, EndpointUrl::registry);
         Self {
-            authenticator: Authenticator::new(registry.clone(), credentials),
+            authenticator: Authenticator::new(asked.clone(), credentials),
             registry,
+            url,
             host,
             user_agent,
             timeouts,
@@ -147,11 +127,17 @@ impl Wire {
         }
     }
 
-    /// The registry's name, for people.
+    /// Who is asked, for people.
     pub(crate) fn name(&self) -> String {
-        self.registry.to_string()
+        self.asked().to_string()
     }
 
+    /// Who is asked: the registry, or who stands in for it. Credentials are those of this one.
+    fn asked(&self) -> &Registry {
+        self.url.as_ref().map_or(&self.registry, EndpointUrl::registry)
+    }
+
+    /// The registry whose names are asked for.
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -168,7 +154,7 @@ impl Wire {
             origin: self.name(),
             reason: "it leads to what is no URL".to_owned(),
         })?;
-        site.reach.check(&site.base, &target, &self.name())?;
+        self.check(site, &target)?;
         Ok(target)
     }
 
@@ -209,13 +195,13 @@ impl Wire {
         let Ask { method, target, headers, body, access, operation, subject } = ask;
         let site = self.site().await?;
         let url = match target {
-            Target::Path(path) => site.base.join(path).map_err(|_| Error::Invalid {
+            Target::Path(path) => self.at(site, path).map_err(|_| Error::Invalid {
                 subject,
                 reason: "its name does not fit into a URL".to_owned(),
             })?,
             Target::Url(url) => url.clone(),
         };
-        let (scopes, repository) = (access.scopes(), access.repository(&self.registry));
+        let (scopes, repository) = self.needs(access)?;
         let known = self.authenticator.header(repository.as_ref(), &scopes);
         let in_reads = slot.is_some();
         // A stream can be sent once.
@@ -269,14 +255,18 @@ impl Wire {
         let Request { mut method, mut url, mut headers, mut body } = request;
         let mut slot = slot;
         for _ in 0..=REDIRECTS {
-            let own = same_origin(&site.base, &url);
+            let destination = site.destination(&url);
+            let own = destination == Destination::Registry;
             let mut headers_now = headers.clone();
+            if own {
+                headers_now.extend(self.host.headers.clone());
+            }
             if let Some(authorization) = authorization.filter(|_| own) {
                 headers_now.insert(header::AUTHORIZATION, authorization.clone());
             }
             let again = body.again();
             let request = Request { method: method.clone(), url: url.clone(), headers: headers_now, body };
-            let answer = site.transport.send(request, site.destination(&url), operation, slot.take()).await?;
+            let answer = site.transport.send(request, destination, operation, slot.take()).await?;
             let speaker = if own { Speaker::Registry } else { Speaker::Elsewhere };
             let redirects = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
             let location = answer.header(header::LOCATION).filter(|_| redirects);
@@ -285,7 +275,7 @@ impl Wire {
                 origin: self.name(),
                 reason: "it redirects to what is no URL".to_owned(),
             })?;
-            site.reach.check(&site.base, &next, &self.name())?;
+            self.check(site, &next)?;
             body = again;
             if answer.status() == StatusCode::SEE_OTHER && method != Method::HEAD {
                 (method, body) = (Method::GET, Payload::Empty);
@@ -302,21 +292,59 @@ impl Wire {
         self.site.get_or_try_init(|| self.find()).await
     }
 
+    /// What a question needs, in the names that the repository has where it is asked for.
+    fn needs(&self, access: Access<'_>) -> Result<(Scopes, Option<Repository>)> {
+        let there = |name: &RepositoryName| match &self.url {
+            Some(url) => url.name_there(name),
+            None => Ok(name.clone()),
+        };
+        let (name, scopes) = match access {
+            Access::Catalog => return Ok((Scopes::catalog(), None)),
+            Access::Pull(name) => (name, Scopes::pull(&there(name)?)),
+            Access::Push(name) => (name, Scopes::push(&there(name)?)),
+            Access::Mount { into, from } => (into, Scopes::mount(&there(into)?, &there(from)?)),
+            Access::Delete(name) => (name, Scopes::delete(&there(name)?)),
+        };
+        Ok((scopes, Some(Repository { registry: self.asked().clone(), name: there(name)? })))
+    }
+
+    /// A path of the distribution API, with its query, where this registry has it. Mirrors of several registries have to be told which one
+    /// is meant: containerd's `ns`.
+    fn at(&self, site: &Site, path: &str) -> Result<Url, url::ParseError> {
+        let Some(place) = &self.url else { return site.base.join(path) };
+        let mut url = site.base.join(&place.path(path))?;
+        if *place.registry() != self.registry {
+            url.query_pairs_mut().append_pair("ns", self.registry.as_str());
+        }
+        Ok(url)
+    }
+
+    /// Holds where an answer leads against what it may lead to.
+    fn check(&self, site: &Site, target: &Url) -> Result<()> {
+        site.transport.reach().check(&site.base, target, &self.name())?;
+        // A proxy is let through wherever it is, so nobody else may send us there to talk to it as to a server.
+        let proxy = target.host_str().is_some_and(|host| self.host.proxies.is_proxy(host));
+        if proxy && target.host() != site.base.host() {
+            let reason = "it leads to the proxy itself".to_owned();
+            return Err(Error::Untrusted { origin: self.name(), reason });
+        }
+        Ok(())
+    }
+
     /// Finds out where the registry is and what it speaks. Nothing secret is sent for that.
     async fn find(&self) -> Result<Site> {
+        match &self.url {
+            Some(url) => {
+                let base = url.base().clone();
+                let transport = self.transport(&base).await;
+                Ok(Site { base, transport })
+            }
+            None => self.find_by_name().await,
+        }
+    }
+
+    async fn find_by_name(&self) -> Result<Site> {
         let (host, port) = address(&self.registry);
-        let reach = match port {
-            _ if self.registry.is_loopback() => Reach::Loopback,
-            port => Reach::of(&host, port.unwrap_or(443)).await,
-        };
-        let transport = Transport::new(
-            self.name(),
-            reach,
-            &self.host.tls,
-            &self.host.proxies,
-            &self.user_agent,
-            self.timeouts,
-        )?;
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();
         let at = |scheme: &str| {
             Url::parse(&format!("{scheme}://{host}{port}/")).map_err(|error| Error::Invalid {
@@ -324,26 +352,36 @@ impl Wire {
                 reason: format!("its name is no host: {error}"),
             })
         };
+        let (secure, plain) = (at("https")?, at("http")?);
+        let transport = self.transport(&secure).await;
         let base = match self.host.scheme {
-            Scheme::PlainHttp => at("http")?,
-            Scheme::Https if self.registry.is_loopback() => {
-                let secure = at("https")?;
-                match timeout(GREETING, greet(&transport, &secure)).await {
-                    Ok(Ok(())) => secure,
-                    Ok(Err(error)) if is_not_tls(&error) => at("http")?,
-                    Ok(Err(error)) => return Err(error),
-                    Err(_) => at("http")?,
-                }
-            }
-            Scheme::Https => at("https")?,
+            Scheme::PlainHttp => plain,
+            Scheme::Https if self.registry.is_loopback() => match transport.greet(&secure).await? {
+                Greeted::Tls => secure,
+                Greeted::NotTls => plain,
+            },
+            Scheme::Https => secure,
         };
-        Ok(Site { base, reach, transport })
+        Ok(Site { base, transport })
+    }
+
+    async fn transport(&self, base: &Url) -> Transport {
+        let Host { tls, proxies, .. } = &self.host;
+        let reach = if self.asked().is_loopback() {
+            Reach::Loopback
+        } else if base.domain().is_some() && proxies.on_the_way(base).is_some() {
+            // Who is behind a proxy often has nobody to ask for the addresses of names.
+            Reach::Public
+        } else {
+            Reach::of(base.host_str().unwrap_or_default(), base.port_or_known_default().unwrap_or(443)).await
+        };
+        Transport::new(self.name(), reach, tls, proxies, &self.user_agent, self.timeouts)
     }
 }
 
 impl Site {
     fn destination(&self, url: &Url) -> Destination {
-        if same_host(&self.base, url) { Destination::Registry } else { Destination::Elsewhere }
+        if same_origin(&self.base, url) { Destination::Registry } else { Destination::Elsewhere }
     }
 }
 
@@ -363,7 +401,7 @@ impl TokenServer for Tokens<'_> {
             reason: "it wants tokens from what is no URL".to_owned(),
         };
         let url = Url::parse(&parts.uri.to_string()).map_err(unusable)?;
-        self.site.reach.check(&self.site.base, &url, &self.wire.name())?;
+        self.wire.check(self.site, &url)?;
         let body = if body.is_empty() { Payload::Empty } else { Payload::Bytes(body) };
         let destination = self.site.destination(&url);
         let request = Request { method: parts.method, url, headers: parts.headers, body };
@@ -380,14 +418,6 @@ impl TokenServer for Tokens<'_> {
         };
         Ok(response)
     }
-}
-
-/// Whether there is anybody who speaks HTTP, whatever they say.
-async fn greet(transport: &Transport, base: &Url) -> Result<()> {
-    let mut url = base.clone();
-    url.set_path("/v2/");
-    let request = Request { method: Method::HEAD, url, headers: HeaderMap::new(), body: Payload::Empty };
-    transport.send(request, Destination::Registry, "connect", None).await.map(drop)
 }
 
 /// The host that answers for a registry, and the port if it has one of its own.

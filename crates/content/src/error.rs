@@ -40,6 +40,8 @@ pub enum Subject {
     RemoteRepository(Repository),
     /// A registry, or what is set for it.
     Registry(String),
+    /// A flag, an environment variable or a key of a configuration, by its name.
+    Setting(String),
 }
 
 impl fmt::Display for Subject {
@@ -68,6 +70,7 @@ impl fmt::Display for Subject {
             Self::RemoteBlob(repository, digest) => write!(f, "blob `{digest}` of `{repository}`"),
             Self::RemoteRepository(repository) => write!(f, "repository `{repository}`"),
             Self::Registry(registry) => write!(f, "registry `{registry}`"),
+            Self::Setting(name) => write!(f, "`{name}`"),
         }
     }
 }

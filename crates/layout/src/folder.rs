@@ -34,7 +34,7 @@ use self::files::Files;
 use crate::{
     Entry, index,
     shelf::{Shelf, source_from_shelf},
-    sys::{At as _, Folder, Stamp, blocking, invalid, sync_data},
+    sys::{ATTEMPTS, At as _, Folder, Stamp, blocking, invalid, sync_data},
 };
 
 /// What stands in `oci-layout`.
@@ -51,9 +51,6 @@ pub(crate) const BLOBS: &str = "blobs";
 
 /// The folder of content in the making.
 const SCRATCH: &str = ".pier";
-
-/// How often that folder is made anew when others remove it as empty.
-const ATTEMPTS: usize = 64;
 
 /// Bytes that `oci-layout` may have.
 pub(crate) const MAX_LAYOUT_BYTES: u64 = 64 << 10;

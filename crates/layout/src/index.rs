@@ -3,7 +3,7 @@
 //! It is read strictly, as every index is, and changed gently: other tools keep what they like in it, so a change
 //! touches the entries that it is about and leaves every other member, known or not, as it was.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use bytes::Bytes;
 use pier_content::{Error, Result};
@@ -62,9 +62,15 @@ pub(crate) fn with(bytes: &Bytes, descriptor: &Descriptor, tags: &[Tag], path: &
         Value::Array(values) => values,
         _ => Vec::new(),
     };
+    // What a tag names already stays as it is, with all that others wrote into it.
+    let moves = |tag: &&Tag| {
+        let mut tagged = entries.iter().filter(|entry| is_tagged(entry, tag)).peekable();
+        tagged.peek().is_none() || tagged.any(|entry| entry.descriptor.digest != descriptor.digest)
+    };
+    let new: Vec<&Tag> = tags.iter().filter(moves).collect();
     // One for one: both were read from the same bytes.
-    let mut known: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
-    for tag in tags {
+    let mut known: Vec<Option<Entry>> = entries.iter().cloned().map(Some).collect();
+    for tag in &new {
         free(tag, &mut known, path)?;
     }
     values =
@@ -76,14 +82,14 @@ pub(crate) fn with(bytes: &Bytes, descriptor: &Descriptor, tags: &[Tag], path: &
         if !known.iter().any(same) {
             values.push(json!(descriptor));
         }
-    } else {
+    } else if !new.is_empty() {
         // An entry that has no name yet is given one, with all that others wrote into it.
         let nameless = known.iter().position(|entry| same(entry) && entry.names.is_empty());
         let pattern = match nameless {
             Some(position) => values.remove(position),
             None => json!(descriptor),
         };
-        values.extend(tags.iter().map(|tag| named(pattern.clone(), tag)));
+        values.extend(new.iter().map(|tag| named(pattern.clone(), tag)));
     }
     *list = Value::Array(values);
     let written = document.to_string().into_bytes();
@@ -93,12 +99,15 @@ pub(crate) fn with(bytes: &Bytes, descriptor: &Descriptor, tags: &[Tag], path: &
     Ok(written)
 }
 
+fn is_tagged(entry: &Entry, tag: &Tag) -> bool {
+    entry.descriptor.annotations.get(REF_NAME).is_some_and(|name| name == tag.as_str())
+}
+
 /// Takes out the entries that have a tag for their name.
 fn free(tag: &Tag, entries: &mut [Option<Entry>], path: &Path) -> Result<()> {
-    let has =
-        |entry: &Entry| entry.descriptor.annotations.get(REF_NAME).is_some_and(|name| name == tag.as_str());
+    let has = |entry: &Entry| is_tagged(entry, tag);
     let tagged: Vec<&Entry> = entries.iter().flatten().filter(|entry| has(entry)).collect();
-    let whole: std::collections::BTreeSet<&String> =
+    let whole: BTreeSet<&String> =
         tagged.iter().filter_map(|entry| entry.descriptor.annotations.get(IMAGE_NAME)).collect();
     if whole.len() > 1 {
         let available = whole.into_iter().cloned().collect();

@@ -128,26 +128,30 @@ fn digest_of(found: Found) -> Digest {
     }
 }
 
-/// The one image. Where there are several entries, those that are about another one do not count: signatures and the
-/// like are listed beside what they are about.
+/// The one image. Where several are listed, those that belong to another one do not count: what is about it, such as a
+/// signature, and its own children, which some tools list beside it.
 fn only(holding: &dyn Holding, entries: &[Entry]) -> Result<Digest> {
     match choose(entries, Wanted::Only, holding.path()) {
         Ok(found) => Ok(digest_of(found)),
         Err(Error::Ambiguous { .. }) => {
-            let mut alone = Vec::new();
-            for entry in entries {
-                if !is_manifest(entry) || !refers(holding, &entry.descriptor)? {
-                    alone.push(entry.clone());
-                }
-            }
-            choose(&alone, Wanted::Only, holding.path()).map(digest_of)
+            choose(&independent(holding, entries)?, Wanted::Only, holding.path()).map(digest_of)
         }
         Err(error) => Err(error),
     }
 }
 
-fn refers(holding: &dyn Holding, descriptor: &Descriptor) -> Result<bool> {
-    Ok(read_listed(holding, descriptor, MAX_MANIFEST_BYTES)?.subject().is_some())
+fn independent(holding: &dyn Holding, entries: &[Entry]) -> Result<Vec<Entry>> {
+    let mut candidates = Vec::new();
+    let mut children = BTreeSet::new();
+    for entry in entries.iter().filter(|entry| is_manifest(entry)) {
+        let manifest = read_listed(holding, &entry.descriptor, MAX_MANIFEST_BYTES)?;
+        children.extend(manifest.children().map(|(_, child)| child.digest));
+        if manifest.subject().is_none() {
+            candidates.push(entry.clone());
+        }
+    }
+    candidates.retain(|entry| !entry.names.is_empty() || !children.contains(&entry.descriptor.digest));
+    Ok(candidates)
 }
 
 fn is_manifest(entry: &Entry) -> bool {

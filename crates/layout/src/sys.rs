@@ -26,6 +26,9 @@ const LOCK_WAIT: Duration = Duration::from_secs(30);
 /// How often it looks meanwhile.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
+/// How often a folder is made that others remove whenever they find it empty.
+pub(crate) const ATTEMPTS: usize = 64;
+
 /// Attaches what was being done and where.
 pub(crate) trait At<T> {
     fn at(self, operation: &'static str, path: &Path) -> Result<T>;
@@ -125,12 +128,17 @@ impl Folder {
 
     /// A folder in it, which is made when it is not there.
     pub(crate) fn make_folder(&self, name: &str) -> Result<Self> {
-        let path = self.path_of(name);
-        match rustix::fs::mkdirat(&*self.handle, name, Mode::from_raw_mode(0o777)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error).at("make folder", &path),
+        for _ in 0..ATTEMPTS {
+            match rustix::fs::mkdirat(&*self.handle, name, Mode::from_raw_mode(0o777)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(error).at("make folder", &self.path_of(name)),
+            }
+            // Between the two, somebody may have found it empty and removed it.
+            if let Some(folder) = self.folder(name)? {
+                return Ok(folder);
+            }
         }
-        self.folder(name)?.ok_or_else(|| Error::io("open folder", path, io::ErrorKind::NotFound.into()))
+        Err(Error::Abandoned { subject: Subject::File(self.path_of(name)) })
     }
 
     /// A regular file in it, to be read, if it is there.

@@ -6,6 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::output::Format;
 
+mod transfer;
+
+pub(crate) use self::transfer::{Copy, ProgressMode, Pull, Push, Selection};
+
 /// Container images where they have to be, by digest.
 #[derive(Debug, Parser)]
 #[command(name = "pier", version, max_term_width = 100, propagate_version = true, subcommand_required = true)]
@@ -58,8 +62,12 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Serve a registry
     Serve(Serve),
-    /// Fetch an image from a registry into the store
+    /// Fetch images from registries into the store
     Pull(Pull),
+    /// Send an image to a registry
+    Push(Push),
+    /// Copy an image from one place to another
+    Copy(Copy),
     /// List the images in the store
     Images(Images),
     /// Remove images from the store
@@ -84,13 +92,6 @@ pub(crate) struct Serve {
     /// How long requests may take to finish after a signal to stop [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) drain_timeout: Option<Duration>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Pull {
-    /// The image
-    #[arg(value_name = "REF", value_parser = str::parse::<pier_oci::Reference>)]
-    pub(crate) reference: pier_oci::Reference,
 }
 
 #[derive(Debug, Args)]

@@ -1,9 +1,11 @@
 //! A file for each verb.
 
+pub(crate) mod copy;
 pub(crate) mod fsck;
 pub(crate) mod images;
 pub(crate) mod prune;
 pub(crate) mod pull;
+pub(crate) mod push;
 pub(crate) mod rm;
 pub(crate) mod serve;
 
@@ -17,19 +19,19 @@ use crate::{
 };
 
 /// The way to registries.
-fn client(_config: &Config) -> Result<Client, Failure> {
+pub(crate) fn client(_config: &Config) -> Result<Client, Failure> {
     Ok(Client::builder().build()?)
 }
 
 /// Opens the store that the configuration names; a folder that is not there becomes an empty store. Blocks for as
 /// long as SQLite needs to open a file.
-fn open_or_make_store(config: &Config) -> Result<Store, Failure> {
+pub(crate) fn open_or_make_store(config: &Config) -> Result<Store, Failure> {
     Ok(Store::open(&config.data, config.store.options())?)
 }
 
 /// Opens the store that the configuration names, for commands that have nothing to do in a new one: a mistyped folder
 /// must not pass for an empty store in which all is well.
-fn open_store(config: &Config) -> Result<Store, Failure> {
+pub(crate) fn open_store(config: &Config) -> Result<Store, Failure> {
     if matches!(config.data.try_exists(), Ok(false)) {
         let error = anyhow!("there is no data folder `{}`", config.data.display());
         return Err(Failure::new(Status::Usage, error)

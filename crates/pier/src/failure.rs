@@ -2,9 +2,11 @@
 
 use std::{error::Error as _, fmt::Write as _, process::ExitCode};
 
-use pier_content::Error;
-use pier_oci::{NameError, ReferenceError};
+use pier_content::{Error, Subject};
+use pier_oci::{NameError, ReferenceError, Selector};
 use pier_store::OpenError;
+
+use crate::signals::Signal;
 
 /// What the exit status says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub(crate) enum Status {
     Integrity,
     /// Denied.
     Denied,
+    /// A signal came.
+    Stopped(Signal),
 }
 
 impl Status {
@@ -33,6 +37,9 @@ impl Status {
             Self::Unfinished => 3,
             Self::Integrity => 4,
             Self::Denied => 5,
+            // What shells say of a command that a signal ended.
+            Self::Stopped(Signal::Interrupt) => 130,
+            Self::Stopped(Signal::Terminate) => 143,
         }
     }
 }
@@ -84,21 +91,23 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let status = match &error {
-            Error::NotFound { .. } | Error::Missing { .. } | Error::InUse { .. } => Status::No,
+            Error::NotFound { .. }
+            | Error::NoSuchImage { .. }
+            | Error::NoPlatform { .. }
+            | Error::Missing { .. }
+            | Error::InUse { .. } => Status::No,
             Error::Integrity { .. } | Error::Size { .. } => Status::Integrity,
             Error::Invalid { .. }
+            | Error::Ambiguous { .. }
+            | Error::SinglePlatform { .. }
             | Error::OutOfRange { .. }
             | Error::Unsupported { .. }
             | Error::Credentials { .. } => Status::Usage,
             Error::Denied { .. } | Error::Untrusted { .. } => Status::Denied,
             _ => Status::Unfinished,
         };
-        let hint = error.hint();
-        let failure = Self::new(status, error.into());
-        match hint {
-            Some(hint) => failure.with_hint(hint),
-            None => failure,
-        }
+        let hint = hint(&error);
+        Self { hint, ..Self::new(status, error.into()) }
     }
 }
 
@@ -131,6 +140,16 @@ impl From<NameError> for Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::new(Status::Unfinished, error)
+    }
+}
+
+/// What to do about it, in words of the command line where it has a command for that.
+fn hint(error: &Error) -> Option<String> {
+    match error {
+        Error::NotFound { subject: Subject::RemoteManifest(repository, Selector::Tag(_)) } => {
+            Some(format!("`pier tags {repository}` lists what is there"))
+        }
+        error => error.hint().map(Into::into),
     }
 }
 

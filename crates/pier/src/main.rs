@@ -5,7 +5,10 @@
 //! | [`cli`] | what can be typed |
 //! | [`config`] | flags over environment over `pier.toml` over defaults |
 //! | [`commands`] | a file for each verb; thin, the work is in the libraries |
+//! | [`place`], [`stored_name`] | where images are, as it is typed |
+//! | [`progress`] | what is moving, on standard error |
 //! | [`serve`] | sockets, connections, shutdown |
+//! | [`signals`] | SIGINT and SIGTERM |
 //! | [`output`], [`failure`], [`logging`] | stdout is data, stderr is talk; exit statuses; hints |
 //! | `reference` | a test: the reference documentation says what the code does |
 //!
@@ -17,9 +20,13 @@ mod config;
 mod failure;
 mod logging;
 mod output;
+mod place;
+mod progress;
 #[cfg(test)]
 mod reference;
 mod serve;
+mod signals;
+mod stored_name;
 
 use std::process::ExitCode;
 
@@ -59,6 +66,8 @@ fn run(cli: Cli, output: &Output) -> Result<failure::Status, Failure> {
         match cli.command {
             Command::Serve(options) => commands::serve::run(&options, &config).await,
             Command::Pull(options) => commands::pull::run(&options, &config, output).await,
+            Command::Push(options) => commands::push::run(&options, &config, output).await,
+            Command::Copy(options) => commands::copy::run(&options, &config, output).await,
             Command::Images(options) => commands::images::run(&options, &config, output).await,
             Command::Rm(options) => commands::rm::run(&options, &config, output).await,
             Command::Prune(options) => commands::prune::run(&options, &config, output).await,

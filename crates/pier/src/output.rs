@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Status};
 
 /// How data is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,21 @@ impl Output {
         print(&written)
     }
 
+    /// Whether data is JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// How a command ends that tried several things: with the first failure, after saying the others.
+    pub(crate) fn first_failure(&self, failures: Vec<Failure>) -> Result<Status, Failure> {
+        let mut failures = failures.into_iter();
+        let Some(first) = failures.next() else { return Ok(Status::Done) };
+        for failure in failures {
+            self.failure(&failure);
+        }
+        Err(first)
+    }
+
     /// Says why a command failed, and what to do.
     pub(crate) fn failure(&self, failure: &Failure) -> ExitCode {
         let text = match self.format {
@@ -71,6 +86,12 @@ impl Output {
 /// Writes one line of data that is the same in both formats.
 pub(crate) fn line(line: &str) -> Result<(), Failure> {
     print(&format!("{line}\n"))
+}
+
+/// Writes one line of talk.
+pub(crate) fn talk(line: &str) {
+    // Nobody is left to tell when even this cannot be written.
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// A reader that has gone, as in `pier images | head`, is no error; a full disk is.

@@ -1,6 +1,6 @@
 //! Real engines and registries, started by a test for itself alone.
 //!
-//! Each runs from its Debian package on a bare machine: no systemd, no daemon that was there before, nothing left behind. All state is in a
+//! Each runs from its Debian package, or as `go install` makes it, on a bare machine: no systemd, no daemon that was there before, nothing left behind. All state is in a
 //! temporary folder, every address is a socket in that folder or a port that the system chose, and dropping the value ends the process and
 //! takes its mounts away. So any number of them run side by side, and none meets the Docker of whoever works on the machine.
 //!
@@ -12,6 +12,7 @@ mod containerd;
 mod daemon;
 mod docker_registry;
 mod dockerd;
+mod go_tool;
 mod nginx;
 mod skopeo;
 
@@ -24,6 +25,7 @@ use std::time::Duration;
 pub use containerd::Containerd;
 pub use docker_registry::DockerRegistry;
 pub use dockerd::Dockerd;
+pub use go_tool::{Crane, Oras, Regctl};
 pub use nginx::{Nginx, Sendfile};
 pub use skopeo::Skopeo;
 
@@ -93,17 +95,23 @@ impl Unmet for Error {
 /// The system's folders come first, so that a client and its daemon are of one version even where a newer client shadows one of them; and
 /// `sbin` is searched though it may not be in the `PATH` of whoever runs the tests.
 fn find(program: &'static str, package: &'static str) -> Result<PathBuf, Error> {
+    let reason = || format!("it is not installed (Debian package `{package}`)");
+    find_in(program, ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].map(PathBuf::from), reason)
+}
+
+/// The program's path: from these folders, else from `PATH`.
+fn find_in(
+    program: &'static str,
+    folders: impl IntoIterator<Item = PathBuf>,
+    reason: impl FnOnce() -> String,
+) -> Result<PathBuf, Error> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    ["/usr/bin", "/usr/sbin", "/bin", "/sbin"]
+    folders
         .into_iter()
-        .map(PathBuf::from)
         .chain(std::env::split_paths(&path))
         .map(|folder| folder.join(program))
         .find(|candidate| candidate.is_file())
-        .ok_or_else(|| Error::Missing {
-            program,
-            reason: format!("it is not installed (Debian package `{package}`)"),
-        })
+        .ok_or_else(|| Error::Missing { program, reason: reason() })
 }
 
 /// A busybox that needs no libraries, the whole content of an image that runs.

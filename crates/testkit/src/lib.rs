@@ -7,6 +7,8 @@ pub mod engine;
 #[cfg(feature = "proxy")]
 pub mod faults;
 pub mod image;
+#[cfg(feature = "mock")]
+pub mod mock;
 #[cfg(feature = "fuse")]
 pub mod power_loss;
 pub mod process;

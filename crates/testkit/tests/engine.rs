@@ -9,7 +9,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
-use pier_testkit::engine::{Containerd, DockerRegistry, Dockerd, Nginx, Sendfile, Skopeo};
+use pier_testkit::engine::{
+    Containerd, Crane, DockerRegistry, Dockerd, Nginx, Oras, Regctl, Sendfile, Skopeo,
+};
 use pier_testkit::skip::or_skip;
 
 /// One GET, the connection closed after it; the whole response.
@@ -68,6 +70,24 @@ fn skopeo_says_its_version() {
     };
     let version = skopeo.run(&["--version"]).unwrap();
     assert!(version.stdout.starts_with(b"skopeo version "));
+}
+
+/// The three read a registry of the fourth, each with its own words for "without TLS".
+#[test]
+fn tools_in_go_read_a_registry() {
+    let Some(registry) = or_skip(DockerRegistry::start()) else { return };
+    let address = registry.address().to_string();
+    if let Some(crane) = or_skip(Crane::find()) {
+        assert_eq!(crane.run(&["catalog", &address]).unwrap().stdout, b"");
+    }
+    if let Some(regctl) = or_skip(Regctl::find()) {
+        let host = format!("reg={address},tls=disabled");
+        assert_eq!(regctl.run(&["--host", &host, "repo", "ls", &address]).unwrap().stdout, b"");
+        assert_eq!(std::fs::read_dir(regctl.config()).unwrap().count(), 0);
+    }
+    if let Some(oras) = or_skip(Oras::find()) {
+        assert_eq!(oras.run(&["repo", "ls", "--plain-http", &address]).unwrap().stdout, b"");
+    }
 }
 
 #[test]

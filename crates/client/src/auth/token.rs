@@ -13,7 +13,7 @@ use serde_json::Value;
 use url::{Url, form_urlencoded};
 
 use super::{TokenServer, scope::Scopes, words};
-use crate::credentials::Credential;
+use crate::{credentials::Credential, refusal::delay};
 
 /// What this client calls itself to OAuth2 servers.
 const CLIENT_ID: &str = "pier";
@@ -91,9 +91,7 @@ pub(super) async fn fetch(
     };
     let mut words = String::new();
     for form in forms {
-        let request = wanted
-            .request(*form)
-            .map_err(|reason| Error::Denied { origin: origin.to_owned(), reason: reason.to_owned() })?;
+        let request = wanted.request(*form).ok_or_else(|| nowhere(origin))?;
         let secrets = secrets_of(&request, credential);
         let response = server.ask(request).await?;
         let status = response.status();
@@ -123,8 +121,8 @@ pub(super) async fn fetch(
 }
 
 impl Wanted<'_> {
-    fn request(&self, form: Form<'_>) -> Result<Request<Bytes>, &'static str> {
-        const NO_URL: &str = "its challenge leads to no place that could give a token";
+    /// Nothing when the realm is a URL that no request can have.
+    fn request(&self, form: Form<'_>) -> Option<Request<Bytes>> {
         let mut url = self.realm.clone();
         url.set_fragment(None);
         let (method, body) = match form {
@@ -138,8 +136,7 @@ impl Wanted<'_> {
             }
             Form::Post(grant) => (Method::POST, self.form(grant).into()),
         };
-        let mut request =
-            Request::builder().method(method).uri(url.as_str()).body(body).map_err(|_| NO_URL)?;
+        let mut request = Request::builder().method(method).uri(url.as_str()).body(body).ok()?;
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         match form {
@@ -151,7 +148,7 @@ impl Wanted<'_> {
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
             }
         }
-        Ok(request)
+        Some(request)
     }
 
     fn form(&self, grant: Grant<'_>) -> String {
@@ -230,6 +227,12 @@ fn with_status(words: &str, status: StatusCode) -> String {
     if words.is_empty() { status.to_string() } else { format!("{words} ({status})") }
 }
 
+/// A challenge whose realm is no place that could be asked.
+pub(super) fn nowhere(origin: &str) -> Error {
+    let reason = "its challenge leads to no place that could give a token".to_owned();
+    Error::Untrusted { origin: origin.to_owned(), reason }
+}
+
 const OPERATION: &str = "fetch a token";
 
 fn unavailable(origin: &str, headers: &HeaderMap, status: StatusCode, words: &str) -> Error {
@@ -250,16 +253,6 @@ fn unusable(origin: &str, reason: &str) -> Error {
         retry_after: None,
         source: Some(format!("the token server cannot be understood: {reason}").into()),
     }
-}
-
-/// `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3).
-fn delay(text: &str, now: SystemTime) -> Option<Duration> {
-    let text = text.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-/// Characters that are passed on.
-const SHOWN: usize = 300;
+use crate::refusal::tidy;
 
 /// The reason in a body: the specification's errors, OAuth2's, or what token servers use besides. Empty when it says nothing that is
 /// meant for people; a page of HTML is not. Texts in `secrets` are taken out, since some servers repeat what they were sent.
@@ -35,15 +34,6 @@ pub(super) fn codes(body: &[u8]) -> Vec<String> {
 fn without(words: String, secrets: &[&str]) -> String {
     // A secret of a letter or two says nothing by itself, and taking it out would leave no word whole.
     secrets.iter().filter(|secret| secret.len() > 3).fold(words, |words, secret| words.replace(secret, "…"))
-}
-
-fn tidy(text: &str) -> String {
-    let words = text.split(|letter: char| letter.is_whitespace() || letter.is_control());
-    let text = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
 }
 
 #[cfg(test)]

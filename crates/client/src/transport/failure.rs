@@ -1,6 +1,6 @@
 //! What went wrong on the way, in the terms of the contract.
 
-use std::{error::Error as StdError, io};
+use std::{error::Error as StdError, fmt, io};
 
 use pier_content::Error;
 
@@ -15,6 +15,27 @@ pub(crate) fn unreachable(origin: &str, operation: &'static str, error: reqwest:
         retry_after: None,
         source: Some(Box::new(error.without_url())),
     }
+}
+
+/// Nobody answered in the time that an answer may take.
+#[derive(Debug)]
+pub(super) struct NoAnswer;
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it did not answer in time")
+    }
+}
+
+impl StdError for NoAnswer {}
+
+/// Whether there was nobody to talk to: no connection, or one on which nothing was said.
+pub(crate) fn is_unanswered(error: &Error) -> bool {
+    let Error::Unavailable { source: Some(source), .. } = error else { return false };
+    chain(&**source).any(|cause| {
+        cause.is::<NoAnswer>()
+            || cause.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect)
+    })
 }
 
 /// Whether the other side does not speak TLS at all: a server of plain HTTP answers TLS's greeting with a line of text, or hangs up on it.

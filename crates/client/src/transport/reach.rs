@@ -14,6 +14,8 @@ use pier_content::{Error, Result};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
+use crate::proxies::Proxies;
+
 /// How far away a registry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reach {
@@ -74,7 +76,7 @@ pub(crate) fn same_origin(one: &Url, other: &Url) -> bool {
 }
 
 /// Whether two URLs name the same machine.
-pub(crate) fn same_host(one: &Url, other: &Url) -> bool {
+fn same_host(one: &Url, other: &Url) -> bool {
     one.host() == other.host()
 }
 
@@ -98,25 +100,27 @@ impl fmt::Display for Forbidden {
 
 impl std::error::Error for Forbidden {}
 
-/// Looks names up and leaves out addresses that are out of bounds.
+/// Looks names up and leaves out addresses that are out of bounds, unless they are those of a proxy, which was set by us.
 #[derive(Clone, Debug)]
 pub(super) struct Resolver {
     reach: Reach,
+    proxies: Proxies,
 }
 
 impl Resolver {
-    pub(super) fn new(reach: Reach) -> Arc<Self> {
-        Arc::new(Self { reach })
+    pub(super) fn new(reach: Reach, proxies: Proxies) -> Arc<Self> {
+        Arc::new(Self { reach, proxies })
     }
 }
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let reach = self.reach;
+        let by_us = self.proxies.is_proxy(name.as_str());
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             let admitted: Vec<SocketAddr> =
-                found.iter().copied().filter(|address| reach.admits(address.ip())).collect();
+                found.iter().copied().filter(|address| by_us || reach.admits(address.ip())).collect();
             match found.first() {
                 Some(address) if admitted.is_empty() => Err(Forbidden { address: address.ip() }.into()),
                 Some(_) => Ok(Box::new(admitted.into_iter()) as Addrs),
@@ -239,11 +243,14 @@ mod tests {
 
     #[tokio::test]
     async fn s3_a_name_that_stands_for_this_machine_is_held_against_its_address() {
-        let resolver = Resolver { reach: Reach::Public };
+        let resolver = Resolver { reach: Reach::Public, proxies: Proxies::none() };
         let resolved = resolver.resolve("localhost".parse().unwrap()).await;
         let error = resolved.map(|addresses| addresses.count()).unwrap_err();
         assert!(error.is::<Forbidden>(), "{error}");
-        let resolver = Resolver { reach: Reach::Loopback };
+        let resolver = Resolver { reach: Reach::Loopback, proxies: Proxies::none() };
+        assert!(resolver.resolve("localhost".parse().unwrap()).await.unwrap().count() > 0);
+        let proxies = Proxies::always("http://localhost:3128").unwrap();
+        let resolver = Resolver { reach: Reach::Public, proxies };
         assert!(resolver.resolve("localhost".parse().unwrap()).await.unwrap().count() > 0);
     }
 }

@@ -1,30 +1,17 @@
 //! Whom to trust, and as whom to appear.
 
-use pier_content::{Error, Result, Subject};
-use reqwest::{Certificate, ClientBuilder, Identity};
+use pier_content::{Error, Subject};
+use reqwest::ClientBuilder;
+
+use crate::certificates::{Authorities, ClientIdentity};
 
 /// The TLS side of a registry's settings.
 #[derive(Clone, Debug, Default)]
-pub struct TlsSettings {
-    /// Certificate authorities in PEM that are trusted besides the machine's own.
-    pub authorities: Vec<Vec<u8>>,
-    /// The certificate and its key in PEM with which this client says who it is. Goes to the registry only, never to where it redirects.
-    pub identity: Option<ClientIdentity>,
-    /// Whether certificates are checked.
-    pub verification: Verification,
-}
-
-/// A client certificate.
-#[derive(Clone)]
-pub struct ClientIdentity {
-    /// Certificate and private key, both in PEM.
-    pub pem: Vec<u8>,
-}
-
-impl std::fmt::Debug for ClientIdentity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ClientIdentity(…)")
-    }
+pub(crate) struct TlsSettings {
+    pub(crate) authorities: Vec<Authorities>,
+    /// Goes to the registry's own scheme, host and port only, never to where it leads.
+    pub(crate) identity: Option<ClientIdentity>,
+    pub(crate) verification: Verification,
 }
 
 /// Whether a server's certificate has to be right.
@@ -38,43 +25,35 @@ pub enum Verification {
 }
 
 impl TlsSettings {
-    pub(super) fn apply(&self, builder: ClientBuilder, origin: &str) -> Result<ClientBuilder> {
-        let builder = self.apply_roots(builder, origin)?;
-        let Some(identity) = &self.identity else { return Ok(builder) };
-        let identity = Identity::from_pem(&identity.pem).map_err(|error| unusable(origin, &error))?;
-        Ok(builder.identity(identity))
+    pub(super) fn apply(&self, builder: ClientBuilder) -> ClientBuilder {
+        let builder = self.apply_trust(builder);
+        match &self.identity {
+            Some(identity) => builder.identity(identity.identity().clone()),
+            None => builder,
+        }
     }
 
-    pub(super) fn apply_roots(&self, mut builder: ClientBuilder, origin: &str) -> Result<ClientBuilder> {
-        let mut authorities = Vec::new();
-        for pem in &self.authorities {
-            let read = Certificate::from_pem_bundle(pem).map_err(|error| unusable(origin, &error))?;
-            if read.is_empty() {
-                return Err(invalid(
-                    origin,
-                    "a file of certificate authorities holds no certificate".to_owned(),
-                ));
-            }
-            authorities.extend(read);
-        }
+    pub(super) fn apply_trust(&self, mut builder: ClientBuilder) -> ClientBuilder {
+        let authorities: Vec<_> = self
+            .authorities
+            .iter()
+            .flat_map(|authorities| authorities.certificates().iter().cloned())
+            .collect();
         if !authorities.is_empty() {
             builder = builder.tls_certs_merge(authorities);
         }
-        if self.verification == Verification::Skipped {
-            builder = builder.tls_danger_accept_invalid_certs(true);
+        match self.verification {
+            Verification::Required => builder,
+            Verification::Skipped => builder.tls_danger_accept_invalid_certs(true),
         }
-        Ok(builder)
     }
 }
 
-/// A certificate or key that cannot be used.
+/// Settings that no client can be made of.
 pub(super) fn unusable(origin: &str, error: &reqwest::Error) -> Error {
     let cause = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
         .last()
         .map_or_else(String::new, ToString::to_string);
-    invalid(origin, format!("its certificates or proxy cannot be used: {cause}"))
-}
-
-fn invalid(origin: &str, reason: String) -> Error {
+    let reason = format!("its certificates or proxy cannot be used: {cause}");
     Error::Invalid { subject: Subject::Registry(origin.to_owned()), reason }
 }

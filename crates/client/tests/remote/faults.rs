@@ -45,7 +45,8 @@ fn patience() -> RetryPolicy {
 /// Pulls through the proxy into a store in memory.
 pub(crate) async fn pull(proxy: &FaultyProxy, name: &str) -> (Arc<Memory>, Result<Digest, Error>) {
     let reference: Reference = proxy.image_ref(name).parse().unwrap();
-    let source = Retrying::new(Arc::new(client().remote(&reference.repository.registry)), patience());
+    let source =
+        Retrying::new(Arc::new(client().remote(&reference.repository.registry).unwrap()), patience());
     let memory = Arc::new(Memory::default());
     let target = StoreTarget { blobs: memory.clone(), catalog: memory.clone() };
     let tags: Vec<_> = reference.tag.iter().cloned().collect();
@@ -60,7 +61,8 @@ pub(crate) async fn pull(proxy: &FaultyProxy, name: &str) -> (Arc<Memory>, Resul
 async fn push(proxy: &FaultyProxy, from: &TestRegistry, name: &str) -> Result<Digest, Error> {
     let store = pulled(from, name).await;
     let there: Reference = proxy.image_ref(name).parse().unwrap();
-    let target = RetryingTarget::new(Arc::new(client().remote(&there.repository.registry)), patience());
+    let target =
+        RetryingTarget::new(Arc::new(client().remote(&there.repository.registry).unwrap()), patience());
     let tags: Vec<_> = there.tag.iter().cloned().collect();
     let here = reference(from, name);
     let options = CopyOptions::default();

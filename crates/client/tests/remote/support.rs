@@ -19,7 +19,7 @@ pub(crate) async fn registry() -> TestRegistry {
 }
 
 pub(crate) fn remote(registry: &TestRegistry) -> Remote {
-    Client::builder().build().unwrap().remote(&name(registry))
+    Client::builder().build().unwrap().remote(&name(registry)).unwrap()
 }
 
 pub(crate) fn name(registry: &TestRegistry) -> Registry {

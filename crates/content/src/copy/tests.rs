@@ -217,8 +217,11 @@ async fn mounts_what_another_repository_of_the_target_shows() {
     let ledger = Ledger::default();
     let other = repository("r.test/other:t");
     ledger.blobs.lock().unwrap().insert((other.name.clone(), digest(b"layer")), 5);
-    let options =
-        CopyOptions { mount_from: Some(other), blobs_at_once: NonZeroUsize::MIN, ..CopyOptions::default() };
+    let options = CopyOptions {
+        mount_from: MountFrom::repository(other),
+        blobs_at_once: NonZeroUsize::MIN,
+        ..CopyOptions::default()
+    };
 
     run(&shelf, &ledger, &options).await.unwrap();
 

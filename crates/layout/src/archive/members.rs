@@ -172,11 +172,11 @@ impl Walk<'_> {
             match header.entry_type() {
                 EntryType::GNULongName => {
                     let text = self.extension(at, size)?;
-                    extension.name = Some(text.split(|&byte| byte == 0).next().unwrap_or_default().to_vec());
+                    self.set(at, &mut extension.name, unterminated(text))?;
                 }
                 EntryType::GNULongLink => {
                     let text = self.extension(at, size)?;
-                    extension.link = Some(text.split(|&byte| byte == 0).next().unwrap_or_default().to_vec());
+                    self.set(at, &mut extension.link, unterminated(text))?;
                 }
                 EntryType::XHeader => {
                     let records = self.extension(at, size)?;
@@ -222,6 +222,10 @@ impl Walk<'_> {
         if header.cksum().ok() != Some(sum(&header)) {
             return Err(self.broken(at, "its sum is wrong"));
         }
+        // What a header of before 1988 means, and what may stand in front of one, every reader decides for itself.
+        if header.as_ustar().is_none() && header.as_gnu().is_none() {
+            return Err(self.broken(at, "its header is neither of POSIX nor of GNU"));
+        }
         self.position += BLOCK;
         Ok(Some(header))
     }
@@ -262,11 +266,12 @@ impl Walk<'_> {
             let record = record.map_err(|_| self.broken(at, "what extends it is malformed"))?;
             let value = record.value_bytes();
             match record.key_bytes() {
-                b"path" => extension.name = Some(value.to_vec()),
-                b"linkpath" => extension.link = Some(value.to_vec()),
+                b"path" => self.set(at, &mut extension.name, value.to_vec())?,
+                b"linkpath" => self.set(at, &mut extension.link, value.to_vec())?,
                 b"size" => {
                     let size = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-                    extension.size = Some(size.ok_or_else(|| self.broken(at, "its size is no number"))?);
+                    let size = size.ok_or_else(|| self.broken(at, "its size is no number"))?;
+                    self.set(at, &mut extension.size, size)?;
                 }
                 key if key.starts_with(b"GNU.sparse.") => {
                     return Err(self.broken(at, "sparse files are not read here"));
@@ -275,6 +280,14 @@ impl Walk<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Takes what is said about a member. Which of two names or sizes counts, readers do not agree on.
+    fn set<T>(&self, at: u64, field: &mut Option<T>, value: T) -> Result<()> {
+        match field.replace(value) {
+            None => Ok(()),
+            Some(_) => Err(self.broken(at, "it says the same thing twice")),
+        }
     }
 
     fn name(&self, bytes: &[u8]) -> Result<String> {
@@ -295,9 +308,7 @@ impl Walk<'_> {
         match found.kind {
             // Before 1988 a slash at the end of the name was what made a folder.
             EntryType::Regular if found.name.ends_with(b"/") => empty(Member::Folder),
-            EntryType::Regular | EntryType::Continuous if !name.is_empty() => {
-                Ok(Member::File { start, size })
-            }
+            EntryType::Regular if !name.is_empty() => Ok(Member::File { start, size }),
             EntryType::Directory => empty(Member::Folder),
             EntryType::Symlink if links == Links::Followed => {
                 let target = self.target(name, found.link.as_deref().unwrap_or_default())?;
@@ -305,14 +316,15 @@ impl Walk<'_> {
             }
             EntryType::Symlink => Err(self.refuse(name, "is a symbolic link")),
             EntryType::Link => Err(self.refuse(name, "is a hard link")),
-            EntryType::Regular | EntryType::Continuous => Err(self.refuse(name, "has no name")),
+            EntryType::Regular => Err(self.refuse(name, "has no name")),
             _ => Err(self.refuse(name, "is neither a file nor a folder")),
         }
     }
 
     /// What a symbolic link leads to, as a name within the archive.
     fn target(&self, name: &str, link: &[u8]) -> Result<String> {
-        let link = std::str::from_utf8(link).ok().filter(|link| !link.is_empty() && link.len() <= MAX_NAME);
+        let is_name = |link: &str| !link.is_empty() && link.len() <= MAX_NAME && !link.contains('\0');
+        let link = std::str::from_utf8(link).ok().filter(|link| is_name(link));
         let link = link.ok_or_else(|| self.refuse(name, "is a link to nothing"))?;
         if link.starts_with('/') {
             return Err(self.refuse(name, "is a link out of the archive"));
@@ -341,6 +353,15 @@ impl Walk<'_> {
     }
 }
 
+/// A text without the zero that ends it. Another zero in it is for [`Walk::name`] to refuse: readers do not agree on
+/// what such a name is.
+fn unterminated(mut text: Vec<u8>) -> Vec<u8> {
+    if text.last() == Some(&0) {
+        text.pop();
+    }
+    text
+}
+
 fn is_zero(header: &Header) -> bool {
     header.as_bytes().iter().all(|&byte| byte == 0)
 }
@@ -351,3 +372,6 @@ fn sum(header: &Header) -> u32 {
     let byte = |(position, &byte): (usize, &u8)| if FIELD.contains(&position) { b' ' } else { byte };
     header.as_bytes().iter().enumerate().map(byte).map(u32::from).sum()
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use pier_content::{Error, Result, Subject};
 use pier_oci::{Algorithm, Digest};
 
-use super::{BLOBS, INDEX_FILE, vanished};
+use super::{BLOBS, Durability, INDEX_FILE, vanished};
 use crate::{
     Entry,
     extent::Extent,
@@ -56,10 +56,22 @@ impl Files {
         Ok(digests)
     }
 
-    /// The folder of the blobs of an algorithm, which is made when it is not there.
-    pub(crate) fn blobs_of(&self, digest: &Digest) -> Result<Folder> {
-        self.folder.make_folder(BLOBS)?.make_folder(digest.algorithm().as_str())
+    /// The folder of the blobs of an algorithm, which is made, and survives, when it is not there.
+    pub(crate) fn blobs_of(&self, digest: &Digest, durability: Durability) -> Result<Folder> {
+        let blobs = made(&self.folder, BLOBS, durability)?;
+        made(&blobs, digest.algorithm().as_str(), durability)
     }
+}
+
+fn made(parent: &Folder, name: &str, durability: Durability) -> Result<Folder> {
+    if let Some(folder) = parent.folder(name)? {
+        return Ok(folder);
+    }
+    let folder = parent.make_folder(name)?;
+    if durability == Durability::Durable {
+        parent.sync()?;
+    }
+    Ok(folder)
 }
 
 impl Holding for Files {

@@ -22,10 +22,10 @@ use bytes::Bytes;
 use pier_content::{Blob, Body, ByteRange, Commit, Error, Filling, Order, Result, Subject};
 use pier_oci::{Descriptor, Digest, Hasher};
 
-use super::{ATTEMPTS, Durability, Files, SCRATCH, scratch_file};
+use super::{Durability, Files, SCRATCH, scratch_file};
 use crate::{
     extent::Extent,
-    sys::{At as _, Folder, Stamp, blocking, sync_data, try_lock},
+    sys::{ATTEMPTS, At as _, Folder, Stamp, blocking, sync_data, try_lock},
 };
 
 /// The one writer of a part. Its drop keeps the bytes and frees the part.
@@ -213,7 +213,7 @@ impl Shared {
             self.written.store(0, SeqCst);
             return Err(Error::Integrity { expected: self.digest, actual, origin: None });
         }
-        let (path, blobs) = (content.path(), content.files.blobs_of(&self.digest)?);
+        let (path, blobs) = (content.path(), content.files.blobs_of(&self.digest, content.durability)?);
         if content.durability == Durability::Durable {
             sync_data(&content.file, &path)?;
         }

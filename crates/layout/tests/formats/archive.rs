@@ -135,7 +135,8 @@ async fn streams_get_the_same_bytes_and_nothing_before_the_end() {
     copied(&source, &from, &writer, &["v1"]).await.unwrap();
     assert_eq!(kept.0.lock().unwrap().len(), 0);
     writer.finish().await.unwrap();
-    assert!(*kept.0.lock().unwrap() == written(&[(&image, &["v1"])]).await);
+    let expected = written(&[(&image, &["v1"])]).await;
+    assert!(*kept.0.lock().unwrap() == expected);
     assert_eq!(names_in(staging.path()), [""; 0]);
 }
 

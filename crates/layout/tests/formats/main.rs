@@ -9,6 +9,7 @@
 mod archive;
 mod docker;
 mod hostile;
+mod kill;
 mod layout;
 mod peers;
 mod work;

@@ -5,8 +5,11 @@ use std::{path::Path, time::Duration};
 use pier_content::{Error, Result, Subject};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi::SQLITE_IOERR_SHMSIZE};
 
-/// The schema's version, in `PRAGMA user_version`.
-const SCHEMA_VERSION: i64 = 1;
+/// The steps that make the schema, each from the one before. What is released here never changes; what is new is one more step.
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("resolved_names.sql")];
+
+/// The schema's version, in `PRAGMA user_version`: how many steps it has taken.
+const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 
 /// How long a statement waits for a writer of another process. Group commits take milliseconds; a process that
 /// is stopped while it writes is the only reason to wait longer.
@@ -76,23 +79,30 @@ fn configure(connection: &Connection) -> Result<()> {
 fn migrate(connection: &Connection) -> Result<()> {
     // IMMEDIATE: two processes that open a new folder must not both create the tables.
     connection.execute_batch("BEGIN IMMEDIATE").during("begin")?;
+    let outcome = bring_up_to_date(connection);
+    connection.execute_batch(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" }).during("finish")?;
+    outcome
+}
+
+/// Takes the steps that a database has not taken yet.
+fn bring_up_to_date(connection: &Connection) -> Result<()> {
     let version: i64 = connection
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .during("read the schema version")?;
-    let outcome = match version {
-        0 => connection
-            .execute_batch(include_str!("schema.sql"))
-            .and_then(|()| connection.pragma_update(None, "user_version", SCHEMA_VERSION))
-            .during("create tables"),
-        SCHEMA_VERSION => Ok(()),
-        newer => Err(Error::Database {
+    let Some(steps) = usize::try_from(version).ok().and_then(|taken| STEPS.get(taken..)) else {
+        return Err(Error::Database {
             operation: "check the schema version",
-            source: format!("the catalog has schema {newer}, this version of Pier knows {SCHEMA_VERSION}")
+            source: format!("the catalog has schema {version}, this version of Pier knows {SCHEMA_VERSION}")
                 .into(),
-        }),
+        });
     };
-    connection.execute_batch(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" }).during("finish")?;
-    outcome
+    if steps.is_empty() {
+        return Ok(());
+    }
+    for step in steps {
+        connection.execute_batch(step).during("create tables")?;
+    }
+    connection.pragma_update(None, "user_version", SCHEMA_VERSION).during("note the schema version")
 }
 
 /// A fault in what the catalog holds, not in what was asked.

@@ -119,7 +119,7 @@ impl Drop for Entry<'_> {
 }
 
 impl Scheme {
-    pub(super) fn of(authorization: &str) -> Self {
+    pub(crate) fn of(authorization: &str) -> Self {
         match authorization.split(' ').next() {
             Some(scheme) if scheme.eq_ignore_ascii_case("basic") => Self::Basic,
             Some(scheme) if scheme.eq_ignore_ascii_case("bearer") => Self::Bearer,

@@ -94,18 +94,3 @@ async fn a_refusal_is_an_answer_and_not_a_failure() {
         assert_eq!(words, expected);
     }
 }
-
-#[test]
-fn delays_are_read_in_seconds_and_as_dates() {
-    let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
-    for (text, expected) in [
-        ("120", Some(120)),
-        (" 0 ", Some(0)),
-        ("Sun, 06 Nov 1994 08:50:07 GMT", Some(30)),
-        ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
-        ("soon", None),
-        ("-1", None),
-    ] {
-        assert_eq!(delay(text, now), expected.map(Duration::from_secs), "{text}");
-    }
-}
