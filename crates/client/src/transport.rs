@@ -132,7 +132,7 @@ pub(crate) enum Destination {
 /// An answer whose body has not been read.
 #[derive(Debug)]
 pub(crate) struct Response {
-    response: reqwest::Response,
+    inner: reqwest::Response,
     origin: String,
     stall: Duration,
     /// The place among the requests to this registry; free again when the body is read or dropped.
@@ -241,22 +241,22 @@ impl Transport {
                 source: Some(NoAnswer.into()),
             })?
             .map_err(|error| unreachable(&self.origin, operation, error))?;
-        Ok(Response { response, origin: self.origin.clone(), stall: self.timeouts.stall, slot })
+        Ok(Response { inner: response, origin: self.origin.clone(), stall: self.timeouts.stall, slot })
     }
 }
 
 impl Response {
     pub(crate) fn status(&self) -> StatusCode {
-        self.response.status()
+        self.inner.status()
     }
 
     pub(crate) fn headers(&self) -> &HeaderMap {
-        self.response.headers()
+        self.inner.headers()
     }
 
     /// A header's text; `None` as well when it is not text.
     pub(crate) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
-        self.response.headers().get(name).and_then(|value| value.to_str().ok())
+        self.inner.headers().get(name).and_then(|value| value.to_str().ok())
     }
 
     /// The place among the requests at once, for the next request. The body is not read.
@@ -266,7 +266,7 @@ impl Response {
 
     /// Where the answer came from.
     pub(crate) fn url(&self) -> &Url {
-        self.response.url()
+        self.inner.url()
     }
 
     /// The length that the headers announce.

@@ -1,14 +1,17 @@
 //! What can be typed.
 
+mod registries;
+mod transfer;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::{
+    registries::RegistryOptions,
+    transfer::{Copy, ProgressMode, Pull, Push, Selection},
+};
 use crate::output::Format;
-
-mod transfer;
-
-pub(crate) use self::transfer::{Copy, ProgressMode, Pull, Push, Selection};
 
 /// Container images where they have to be, by digest.
 #[derive(Debug, Parser)]

@@ -10,18 +10,12 @@ pub(crate) mod rm;
 pub(crate) mod serve;
 
 use anyhow::anyhow;
-use pier_client::Client;
 use pier_store::Store;
 
 use crate::{
     config::Config,
     failure::{Failure, Status},
 };
-
-/// The way to registries.
-pub(crate) fn client(_config: &Config) -> Result<Client, Failure> {
-    Ok(Client::builder().build()?)
-}
 
 /// Opens the store that the configuration names; a folder that is not there becomes an empty store. Blocks for as
 /// long as SQLite needs to open a file.

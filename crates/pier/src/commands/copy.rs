@@ -9,17 +9,17 @@ mod mounts;
 
 use anyhow::anyhow;
 use pier_content::{
-    Completeness, CopyOptions, Error, Manifests, MountFrom, Platforms, Progress, Referrers, copy, select,
+    Completeness, CopyOptions, Manifests, MountFrom, Platforms, Progress, Referrers, copy, select,
 };
-use pier_oci::{Digest, MediaType, Platform, Reference};
+use pier_oci::{Descriptor, Digest, MediaType, Platform, Reference};
 use serde::Serialize;
 
 use super::pull::{Image, images, this_machine};
 use crate::{
-    cli::{Copy, ProgressMode, Selection},
+    cli::{Copy, ProgressMode, RegistryOptions, Selection},
     config::Config,
     failure::{Failure, Status},
-    output::Output,
+    output::{self, Output},
     place::{Capacity, Place, Reading, Sites, Writing},
     progress::{Journey, Reporter, Tally},
     signals,
@@ -38,6 +38,7 @@ pub(super) struct Request<'a> {
     pub(super) to: Place,
     pub(super) selection: &'a Selection,
     pub(super) progress: ProgressMode,
+    pub(super) registries: &'a RegistryOptions,
 }
 
 /// What was copied.
@@ -60,9 +61,10 @@ struct Copied {
 }
 
 pub(crate) async fn run(options: &Copy, config: &Config, output: &Output) -> Result<Status, Failure> {
-    let Copy { source, destination, selection, progress } = options;
+    let Copy { source, destination, selection, progress, registries } = options;
     let (from, to) = (Place::parse(source)?, Place::parse(destination)?);
-    let request = Request { source, from, destination, to, selection, progress: progress.progress };
+    let request =
+        Request { source, from, destination, to, selection, progress: progress.progress, registries };
     between(request, config, output).await
 }
 
@@ -76,13 +78,15 @@ pub(super) async fn between(
         let error = anyhow!("standard output cannot be both an archive and JSON");
         return Err(Failure::new(Status::Usage, error).with_hint("leave out --json, or name a file"));
     }
-    let sites = Sites::new(config);
+    let sites = Sites::new(config, request.registries);
     let reporter = Reporter::start(request.progress)?;
     let journey = reporter.journey(request.destination);
     let outcome = signals::unless_stopped(carry(&request, &sites, &journey), KEPT).await;
     reporter.finish();
     let copied = outcome?;
-    if !in_stdout {
+    if in_stdout {
+        output::talk(&copied.reference);
+    } else {
         output.data(&copied, |copied| format!("{}\n", copied.reference))?;
     }
     Ok(Status::Done)
@@ -92,7 +96,8 @@ async fn carry(request: &Request<'_>, sites: &Sites<'_>, journey: &Journey) -> R
     let progress = journey.progress();
     let from = Reading::open(&request.from, sites, &progress).await?;
     let to = Writing::open(&request.to, &from, sites, &progress).await?;
-    let (reference, platforms) = chosen(request.selection, &from, to.capacity()).await?;
+    let Chosen { reference, platforms, image } =
+        Chosen::choose(request.selection, &from, to.capacity()).await?;
     if let Some(expected) = to.digest {
         check_digest(&from, &reference, expected).await?;
     }
@@ -112,7 +117,7 @@ async fn carry(request: &Request<'_>, sites: &Sites<'_>, journey: &Journey) -> R
         reference: format!("{name}@{}", copied.root.digest),
         digest: copied.root.digest,
         media_type: copied.root.media_type.clone(),
-        images: images(&copied),
+        images: image.map_or_else(|| images(&copied), |image| vec![Image::of(&image)]),
         complete: copied.completeness == Completeness::Strict && copied.withheld.is_empty(),
         sent_bytes: tally.moved_bytes,
         mounted_bytes: tally.mounted_bytes,
@@ -135,32 +140,38 @@ async fn transfer(
     }
 }
 
-/// What to ask the source for, and which images of it to take.
-async fn chosen(
-    selection: &Selection,
-    from: &Reading,
-    capacity: Capacity,
-) -> Result<(Reference, Platforms), Failure> {
-    let whole = from.reference.clone();
-    let here = [this_machine()];
-    let wanted: &[Platform] = match &*selection.platform {
-        [] if selection.all_platforms || capacity != Capacity::One => return Ok((whole, Platforms::All)),
-        [] => &here,
-        platforms => platforms,
-    };
-    let [platform] = wanted else { return Ok((whole, Platforms::List(wanted.to_vec()))) };
-    if capacity == Capacity::Some {
-        return Ok((whole, Platforms::One(platform.clone())));
+/// What is asked of the source.
+struct Chosen {
+    reference: Reference,
+    platforms: Platforms,
+    /// The image that was chosen from an index, which alone knows its platform.
+    image: Option<Descriptor>,
+}
+
+impl Chosen {
+    async fn choose(selection: &Selection, from: &Reading, capacity: Capacity) -> Result<Self, Failure> {
+        let whole = from.reference.clone();
+        let some = |platforms| Self { reference: whole.clone(), platforms, image: None };
+        let here = [this_machine()];
+        let wanted: &[Platform] = match &*selection.platform {
+            [] if selection.all_platforms || capacity != Capacity::One => return Ok(some(Platforms::All)),
+            [] => &here,
+            platforms => platforms,
+        };
+        let [platform] = wanted else { return Ok(some(Platforms::List(wanted.to_vec()))) };
+        if capacity == Capacity::Some {
+            return Ok(some(Platforms::One(platform.clone())));
+        }
+        let limit = CopyOptions::default().manifest_limit;
+        let mut manifests = Manifests::new(&*from.source, &whole.repository, limit);
+        let root = manifests.root(&whole.selector()).await?;
+        let image = match select(&mut manifests, &root, platform).await {
+            Ok(selected) => selected.image,
+            Err(error) => return Err(from.explain(error).await),
+        };
+        let reference = Reference { digest: Some(image.digest), ..whole };
+        Ok(Self { reference, platforms: Platforms::All, image: Some(image) })
     }
-    let limit = CopyOptions::default().manifest_limit;
-    let mut manifests = Manifests::new(&*from.source, &whole.repository, limit);
-    let root = manifests.root(&whole.selector()).await?;
-    let image = match select(&mut manifests, &root, platform).await {
-        Ok(selected) => selected.image,
-        Err(error @ Error::NotFound { .. }) => return Err(from.explain(error).await),
-        Err(error) => return Err(error.into()),
-    };
-    Ok((Reference { digest: Some(image.digest), ..whole }, Platforms::All))
 }
 
 /// A destination that says its digest gets that or nothing.

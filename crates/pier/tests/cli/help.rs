@@ -2,7 +2,7 @@
 
 use crate::pier::{Said, command, run};
 
-const COMMANDS: [&str; 5] = ["serve", "images", "rm", "prune", "fsck"];
+const COMMANDS: [&str; 8] = ["serve", "pull", "push", "copy", "images", "rm", "prune", "fsck"];
 
 fn pier(arguments: &[&str]) -> Said {
     run(&mut command(arguments))
@@ -76,4 +76,11 @@ fn a_log_level_that_is_none_is_refused() {
     assert_eq!((said.status, said.stdout.as_str()), (2, ""));
     assert!(said.stderr.starts_with("error: `loud=very` is not a log level or filter: "), "{}", said.stderr);
     assert!(said.stderr.ends_with("\nhint: use error, warn, info, debug or trace\n"), "{}", said.stderr);
+}
+
+#[test]
+fn the_help_of_commands_that_move_images() {
+    for command in ["pull", "push", "copy"] {
+        insta::assert_snapshot!(format!("help_{command}"), pier(&[command, "--help"]).data(0));
+    }
 }

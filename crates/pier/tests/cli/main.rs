@@ -9,6 +9,7 @@
 )]
 
 mod configuration;
+mod copy;
 mod data_folder;
 mod fsck;
 mod help;
@@ -16,9 +17,13 @@ mod images;
 mod json;
 mod output;
 mod pier;
+mod progress;
 mod prune;
+mod pull;
+mod push;
 mod references;
 mod registry;
+mod remote;
 mod rm;
 mod serve;
 mod stopping;

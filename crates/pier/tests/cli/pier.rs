@@ -9,12 +9,13 @@ use tempfile::TempDir;
 pub(crate) const PIER: &str = env!("CARGO_BIN_EXE_pier");
 
 /// Environment variables that would change what is tested, if whoever runs the tests has set them.
-const VARIABLES: [&str; 8] = [
+const VARIABLES: [&str; 9] = [
     "PIER_DATA",
     "PIER_CONFIG",
     "PIER_LISTEN",
     "PIER_LOG",
     "PIER_LOG_FORMAT",
+    "PIER_PROGRESS",
     "XDG_DATA_HOME",
     "COLUMNS",
     "NO_COLOR",
