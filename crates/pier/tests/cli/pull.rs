@@ -8,7 +8,7 @@ use pier_testkit::process::PierProcess;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::pier::{PIER, Said, Store, command, text};
+use crate::pier::{PIER, Said, Store, command, text, write};
 use crate::remote::{Multi, Remote, image, image_of, layer, wait};
 
 /// Without lines about what moves.
@@ -174,7 +174,23 @@ fn what_is_missing_denied_or_wrong_is_told_at_once_and_apart() {
         assert_eq!((said.status, said.stdout.as_str()), (status, ""), "{said:?}");
         let asked = remote.proxy.requests().iter().filter(|seen| seen.kind == Kind::Manifest).count();
         assert_eq!(asked, 1, "{said:?}");
+        let login = format!("hint: log in with `pier login {}`\n", remote.proxy.address());
+        assert_eq!(said.stderr.ends_with(&login), status == 5, "{said:?}");
     }
+}
+
+#[test]
+fn a_registry_that_cannot_be_reached_is_worth_another_try_later() {
+    let store = Store::empty();
+    let config = write(&store, "pier.toml", "[client]\nattempts = 2\n");
+    // A port that was free a moment ago.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let name = format!("{address}/app:1");
+    let said = store.pier(&["pull", "--config", text(&config), &name]);
+    assert_eq!((said.status, said.stdout.as_str()), (3, ""), "{said:?}");
+    let lines: Vec<&str> = said.stderr.lines().collect();
+    assert!(lines[0].starts_with(&format!("{name}: waiting 0.")), "{said:?}");
+    assert!(lines[1].starts_with("error: "), "{said:?}");
 }
 
 #[test]
@@ -198,7 +214,7 @@ fn a_registry_that_asks_for_patience_gets_it_and_the_user_is_told() {
     let name = remote.push(&image(1), "app:1");
     let said = store.pier(&["pull", &name]);
     assert_eq!(said.status, 0, "{said:?}");
-    let waits = format!("{name}: waiting 1.0 s for {}: ", remote.proxy.address());
+    let waits = format!("{name}: waiting 1.0 s: {}", remote.proxy.address());
     assert!(said.stderr.lines().any(|line| line.starts_with(&waits)), "{said:?}");
 }
 
