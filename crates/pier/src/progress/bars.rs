@@ -52,6 +52,9 @@ impl Telling for Bars {
     }
 
     fn tick(&mut self, looked: &Looked) {
+        if looked.planned == 0 && self.blobs.is_empty() {
+            return;
+        }
         let room = room();
         let mut kept = BTreeMap::new();
         for (name, digest, moving) in &looked.moving {
