@@ -2,7 +2,26 @@
 
 use crate::pier::{Said, command, run};
 
-const COMMANDS: [&str; 8] = ["serve", "pull", "push", "copy", "images", "rm", "prune", "fsck"];
+const COMMANDS: [&str; 18] = [
+    "serve",
+    "pull",
+    "push",
+    "copy",
+    "resolve",
+    "inspect",
+    "manifest",
+    "tags",
+    "catalog",
+    "referrers",
+    "delete",
+    "images",
+    "rm",
+    "prune",
+    "fsck",
+    "login",
+    "logout",
+    "completions",
+];
 
 fn pier(arguments: &[&str]) -> Said {
     run(&mut command(arguments))
