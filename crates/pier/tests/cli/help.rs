@@ -58,7 +58,7 @@ fn a_command_line_that_makes_no_sense_is_refused_and_explained() {
     for (arguments, expected) in [
         (
             &["serv"][..],
-            "error: unrecognized subcommand 'serv'\n\n  tip: a similar subcommand exists: 'serve'\n",
+            "error: unrecognized subcommand 'serv'\n\n  tip: some similar subcommands exist: 'resolve', 'serve'\n",
         ),
         (
             &["images", "--digest"],
