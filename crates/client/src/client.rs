@@ -66,6 +66,7 @@ pub struct ClientBuilder {
     hosts: Hosts,
     credentials: Option<Arc<dyn CredentialSource>>,
     retries: Option<RetryPolicy>,
+    attempts: Option<NonZeroU32>,
     sessions: Option<Arc<dyn UploadSessions>>,
 }
 
@@ -188,6 +189,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Attempts in a row that bring nothing before a call fails; else as [`retries`](Self::retries) has it.
+    #[must_use]
+    pub fn attempts(mut self, attempts: NonZeroU32) -> Self {
+        self.attempts = Some(attempts);
+        self
+    }
+
     /// Who this client is at which registry; nobody anywhere else.
     #[must_use]
     pub fn credentials(mut self, credentials: Arc<dyn CredentialSource>) -> Self {
@@ -205,11 +213,12 @@ impl ClientBuilder {
     /// # Errors
     /// When a setting cannot be used; a client never falls back to weaker ones.
     pub fn build(self) -> Result<Client> {
-        let Self { user_agent, timeouts, hosts, credentials, retries, sessions } = self;
+        let Self { user_agent, timeouts, hosts, credentials, retries, attempts, sessions } = self;
         let credentials = credentials.unwrap_or_else(|| Arc::new(Anonymous));
         let sessions = sessions.unwrap_or_else(|| Arc::new(SessionsInMemory::default()));
         let user_agent = user_agent.unwrap_or_else(|| USER_AGENT.to_owned());
         let retries = retries.unwrap_or_else(|| RetryPolicy::new(Jitter::from_random(random)));
+        let retries = RetryPolicy { attempts: attempts.unwrap_or(retries.attempts), ..retries };
         let registries = Mutex::default();
         let inner = Inner { user_agent, timeouts, hosts, credentials, retries, sessions, registries };
         Ok(Client { inner: Arc::new(inner) })

@@ -1,6 +1,12 @@
 //! The way to one registry: where it is, who we are there, how many requests at once, and where its answers may lead.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,6 +30,12 @@ use crate::{
 /// Redirects that are followed in a row.
 const REDIRECTS: usize = 5;
 
+/// What is tried first where a body was too large, in bytes: content delivery networks let 100 MB through.
+const LARGE_BODY: u64 = 64 << 20;
+
+/// A registry that does not take as little as this takes nothing.
+const SMALL_BODY: u64 = 64 << 10;
+
 /// Bytes of a token server's answer.
 const TOKEN_BYTES: u64 = 64 << 10;
 
@@ -43,6 +55,8 @@ pub(crate) struct Wire {
     /// registry then never waits for a place that another such upload holds.
     reads: Arc<Semaphore>,
     writes: Arc<Semaphore>,
+    /// Bytes that may be sent in one request.
+    largest_body: AtomicU64,
 }
 
 /// Where a registry is.
@@ -126,6 +140,7 @@ impl Wire {
             site: OnceCell::new(),
             reads: Arc::new(Semaphore::new(places)),
             writes: Arc::new(Semaphore::new(places)),
+            largest_body: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -147,6 +162,17 @@ impl Wire {
     /// A place among the requests at once that write. Taken before anything that reads for it.
     pub(crate) async fn write_slot(&self) -> OwnedSemaphorePermit {
         place(&self.writes).await
+    }
+
+    /// Bytes that may be sent in one request, as far as is known.
+    pub(crate) fn largest_body(&self) -> u64 {
+        self.largest_body.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a request with a body of `bytes` was too large. Whether anything smaller is left to try.
+    pub(crate) fn send_less_than(&self, bytes: u64) -> bool {
+        self.largest_body.fetch_min((bytes / 2).min(LARGE_BODY), Ordering::Relaxed);
+        bytes > SMALL_BODY
     }
 
     /// Resolves what an answer of this registry named as the next place to ask, and checks that it may lead there.

@@ -1,20 +1,21 @@
 //! What can be typed.
 
+mod asking;
+mod login;
+mod registries;
+mod transfer;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::output::Format;
-
-mod asking;
-mod login;
-mod transfer;
-
 pub(crate) use self::{
     asking::{Completions, Delete, Inspect, ListReferrers, Repositories, Resolve, ShowManifest, Tags},
     login::{Login, Logout},
+    registries::RegistryOptions,
     transfer::{Copy, ProgressMode, Pull, Push, Selection},
 };
+use crate::output::Format;
 
 /// Container images where they have to be, by digest.
 #[derive(Debug, Parser)]

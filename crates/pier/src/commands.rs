@@ -19,13 +19,8 @@ pub(crate) mod rm;
 pub(crate) mod serve;
 pub(crate) mod tags;
 
-use std::{env, sync::Arc};
-
 use anyhow::anyhow;
-use pier_client::{
-    Client, Remote,
-    credentials::{CredentialFiles, CredentialSource, Locations},
-};
+use pier_client::{Client, Remote};
 use pier_oci::{Reference, Repository};
 use pier_store::Store;
 
@@ -33,21 +28,6 @@ use crate::{
     config::Config,
     failure::{Failure, Status},
 };
-
-/// The way to registries.
-pub(crate) fn client(config: &Config) -> Result<Client, Failure> {
-    client_as(config, Arc::new(CredentialFiles::new(locations()?)))
-}
-
-/// The way to registries for somebody else than the files say.
-fn client_as(_config: &Config, credentials: Arc<dyn CredentialSource>) -> Result<Client, Failure> {
-    Ok(Client::builder().credentials(credentials).build()?)
-}
-
-/// Where credentials are.
-fn locations() -> Result<Locations, Failure> {
-    Ok(Locations::from_env(|name| env::var_os(name))?)
-}
 
 /// Asks a registry itself what no source can tell, again after failures that may pass.
 async fn insist<T>(

@@ -17,6 +17,7 @@ use serde::{Deserialize, Deserializer, de};
 use crate::{
     cli::{Global, LogFormat},
     failure::{Failure, Status},
+    registries::{ClientSection, Registries},
 };
 
 /// Everything that can be configured, with its defaults.
@@ -26,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) serve: ServeSection,
     pub(crate) store: StoreSection,
     pub(crate) log: LogSection,
+    pub(crate) client: ClientSection,
+    pub(crate) registries: Registries,
 }
 
 /// `pier.toml`. Unknown keys are refused, so that a typing error is not a silent default.
@@ -36,6 +39,8 @@ pub(crate) struct File {
     serve: ServeSection,
     store: StoreSection,
     log: LogSection,
+    client: ClientSection,
+    registries: Registries,
 }
 
 /// `[serve]`
@@ -132,7 +137,8 @@ impl Config {
             log.level.clone_from(level);
         }
         log.format = global.log_format.unwrap_or(log.format);
-        Ok(Self { data, serve: file.serve, store: file.store, log })
+        let File { serve, store, client, registries, .. } = file;
+        Ok(Self { data, serve, store, log, client, registries })
     }
 }
 
@@ -200,8 +206,15 @@ fn listening<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D
     address(&String::deserialize(deserializer)?).map_err(de::Error::custom)
 }
 
+/// As [`some_duration`], for a key without a default.
+pub(crate) fn some_duration_if_any<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    some_duration(deserializer).map(Some)
+}
+
 /// As [`duration`], and longer than nothing.
-fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(crate) fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     match duration(deserializer)? {
         Duration::ZERO => Err(de::Error::custom("a duration longer than `0s` is needed here")),
         duration => Ok(duration),
@@ -244,7 +257,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
         for (text, expected) in [
-            ("lisen = 1", "line 1: unknown field `lisen`, expected one of `data`, `serve`, `store`, `log`"),
+            (
+                "lisen = 1",
+                "line 1: unknown field `lisen`, expected one of `data`, `serve`, `store`, `log`, `client`, `registries`",
+            ),
             ("\n[serve]\nlisten = 'here'", "line 3: `here` is not an IP address with a port such as"),
             ("[serve]\nmax-connections = 0", "line 2: invalid value: integer `0`, expected a nonzero"),
             ("[serve]\nidle-timeout = '0s'", "line 2: a duration longer than `0s` is needed here"),

@@ -7,6 +7,7 @@
 //! | [`commands`] | a file for each verb; thin, the work is in the libraries |
 //! | [`place`], [`stored_name`] | where images are, as it is typed |
 //! | [`progress`] | what is moving, on standard error |
+//! | [`registries`] | the way to registries: settings, credentials, mirrors |
 //! | [`serve`] | sockets, connections, shutdown |
 //! | [`signals`] | SIGINT and SIGTERM |
 //! | [`output`], [`failure`], [`logging`] | stdout is data, stderr is talk; exit statuses; hints |
@@ -24,6 +25,7 @@ mod place;
 mod progress;
 #[cfg(test)]
 mod reference;
+mod registries;
 mod serve;
 mod signals;
 mod stored_name;
@@ -80,7 +82,7 @@ fn run(cli: Cli, output: &Output) -> Result<failure::Status, Failure> {
             Command::Prune(options) => commands::prune::run(&options, &config, output).await,
             Command::Fsck(options) => commands::fsck::run(&options, &config, output).await,
             Command::Login(options) => commands::login::run(&options, &config, output).await,
-            Command::Logout(options) => commands::logout::run(&options, output).await,
+            Command::Logout(options) => commands::logout::run(&options, &config, output).await,
             Command::Completions(options) => commands::completions::run(&options),
         }
     });

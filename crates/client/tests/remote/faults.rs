@@ -240,6 +240,23 @@ async fn a_broken_upload_goes_on_where_it_stopped() {
 }
 
 #[tokio::test]
+async fn what_is_too_large_for_one_request_goes_in_several() {
+    let (from, to) = (registry().await, registry().await);
+    let image = image();
+    from.push(&image, "team/app:v1").await.unwrap();
+    let too_large = Canned::new(StatusCode::PAYLOAD_TOO_LARGE);
+    let script = Script::new().answer(When::on(Method::PATCH, Kind::Upload).once(), too_large);
+    let proxy = FaultyProxy::start(to.address(), script).await.unwrap();
+    push(&proxy, &from, "team/app:v1").await.unwrap();
+    let sent = proxy.requests().iter().filter(|seen| seen.method == Method::PATCH).count();
+    assert_eq!(sent, 3, "one that was too large, and two halves");
+    let back = pulled(&to, "team/app:v1").await;
+    for blob in &image.blobs {
+        assert_eq!(back.blobs.open(&blob.descriptor.digest).await.unwrap().size, blob.descriptor.size);
+    }
+}
+
+#[tokio::test]
 async fn a_broken_download_goes_on_where_it_stopped() {
     let registry = registry().await;
     let image = image();

@@ -6,7 +6,7 @@ use clap::{Args, value_parser};
 use clap_complete::Shell;
 use pier_oci::Platform;
 
-use super::transfer::platform;
+use super::{registries::RegistryOptions, transfer::platform};
 
 #[derive(Debug, Args)]
 pub(crate) struct Resolve {
@@ -25,6 +25,8 @@ pub(crate) struct Resolve {
     /// Ask registries whatever the cache has, and put their answers into it
     #[arg(long)]
     pub(crate) refresh: bool,
+    #[command(flatten)]
+    pub(crate) registries: RegistryOptions,
 }
 
 #[derive(Debug, Args)]
@@ -35,6 +37,8 @@ pub(crate) struct Inspect {
     /// Which image of an index [default: the one for this machine, if there is one]
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
     pub(crate) platform: Option<Platform>,
+    #[command(flatten)]
+    pub(crate) registries: RegistryOptions,
 }
 
 #[derive(Debug, Args)]
@@ -45,6 +49,8 @@ pub(crate) struct ShowManifest {
     /// The manifest of the image for this platform, in place of the index
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
     pub(crate) platform: Option<Platform>,
+    #[command(flatten)]
+    pub(crate) registries: RegistryOptions,
 }
 
 #[derive(Debug, Args)]
@@ -52,6 +58,8 @@ pub(crate) struct Tags {
     /// A repository, without tag and digest
     #[arg(value_name = "REPO")]
     pub(crate) repository: String,
+    #[command(flatten)]
+    pub(crate) registries: RegistryOptions,
 }
 
 #[derive(Debug, Args)]
@@ -59,6 +67,8 @@ pub(crate) struct Repositories {
     /// A registry: a host, and a port if need be
     #[arg(value_name = "HOST")]
     pub(crate) registry: String,
+    #[command(flatten)]
+    pub(crate) registries: RegistryOptions,
 }
 
 #[derive(Debug, Args)]
@@ -69,6 +79,8 @@ pub(crate) struct ListReferrers {
     /// Only those of this type
     #[arg(long, value_name = "TYPE")]
     pub(crate) artifact_type: Option<String>,
+    #[command(flatten)]
+    pub(crate) registries: RegistryOptions,
 }
 
 #[derive(Debug, Args)]
@@ -82,6 +94,8 @@ pub(crate) struct Delete {
     /// Only say what would be removed
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) registries: RegistryOptions,
 }
 
 #[derive(Debug, Args)]

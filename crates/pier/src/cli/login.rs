@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::registries::RegistryOptions;
+
 #[derive(Debug, Args)]
 pub(crate) struct Login {
     /// A registry: a host, and a port if need be
@@ -19,6 +21,8 @@ pub(crate) struct Login {
     /// Known only to be refused: everybody on the machine sees the command line.
     #[arg(short, long, hide = true, num_args = 0..=1, default_missing_value = "", value_parser = forgotten)]
     pub(crate) password: Option<()>,
+    #[command(flatten)]
+    pub(crate) registries: RegistryOptions,
 }
 
 #[derive(Debug, Args)]
@@ -26,6 +30,8 @@ pub(crate) struct Logout {
     /// A registry: a host, and a port if need be
     #[arg(value_name = "HOST")]
     pub(crate) registry: String,
+    #[command(flatten)]
+    pub(crate) registries: RegistryOptions,
 }
 
 /// Keeps nothing of what was typed.

@@ -3,6 +3,8 @@
 use clap::{Args, ValueEnum};
 use pier_oci::Platform;
 
+use super::RegistryOptions;
+
 #[derive(Debug, Args)]
 pub(crate) struct Pull {
     /// Images of registries
@@ -16,6 +18,8 @@ pub(crate) struct Pull {
     pub(crate) all_platforms: bool,
     #[command(flatten)]
     pub(crate) progress: ProgressOptions,
+    #[command(flatten)]
+    pub(crate) registries: RegistryOptions,
 }
 
 #[derive(Debug, Args)]
@@ -30,6 +34,8 @@ pub(crate) struct Push {
     pub(crate) selection: Selection,
     #[command(flatten)]
     pub(crate) progress: ProgressOptions,
+    #[command(flatten)]
+    pub(crate) registries: RegistryOptions,
 }
 
 #[derive(Debug, Args)]
@@ -44,6 +50,8 @@ pub(crate) struct Copy {
     pub(crate) selection: Selection,
     #[command(flatten)]
     pub(crate) progress: ProgressOptions,
+    #[command(flatten)]
+    pub(crate) registries: RegistryOptions,
 }
 
 /// What of an image is copied.

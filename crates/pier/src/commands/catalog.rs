@@ -8,6 +8,7 @@ use crate::{
     config::Config,
     failure::{Failure, Status},
     output::Output,
+    registries,
 };
 
 #[derive(Debug, Serialize)]
@@ -19,7 +20,7 @@ struct List {
 
 pub(crate) async fn run(options: &Repositories, config: &Config, output: &Output) -> Result<Status, Failure> {
     let registry: Registry = options.registry.parse()?;
-    let client = super::client(config)?;
+    let client = registries::client(config, &options.registries)?;
     let remote = client.remote(&registry)?;
     let names = super::insist(&client, &remote, async || remote.repositories().await).await?;
     let repositories = names.iter().map(RepositoryName::to_string).collect();

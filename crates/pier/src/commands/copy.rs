@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::pull::{Image, images, this_machine};
 use crate::{
-    cli::{Copy, ProgressMode, Selection},
+    cli::{Copy, ProgressMode, RegistryOptions, Selection},
     config::Config,
     failure::{Failure, Status},
     output::{self, Output},
@@ -38,6 +38,7 @@ pub(super) struct Request<'a> {
     pub(super) to: Place,
     pub(super) selection: &'a Selection,
     pub(super) progress: ProgressMode,
+    pub(super) registries: &'a RegistryOptions,
 }
 
 /// What was copied.
@@ -60,9 +61,10 @@ struct Copied {
 }
 
 pub(crate) async fn run(options: &Copy, config: &Config, output: &Output) -> Result<Status, Failure> {
-    let Copy { source, destination, selection, progress } = options;
+    let Copy { source, destination, selection, progress, registries } = options;
     let (from, to) = (Place::parse(source)?, Place::parse(destination)?);
-    let request = Request { source, from, destination, to, selection, progress: progress.progress };
+    let request =
+        Request { source, from, destination, to, selection, progress: progress.progress, registries };
     between(request, config, output).await
 }
 
@@ -76,7 +78,7 @@ pub(super) async fn between(
         let error = anyhow!("standard output cannot be both an archive and JSON");
         return Err(Failure::new(Status::Usage, error).with_hint("leave out --json, or name a file"));
     }
-    let sites = Sites::new(config);
+    let sites = Sites::new(config, request.registries);
     let reporter = Reporter::start(request.progress)?;
     let journey = reporter.journey(request.destination);
     let outcome = signals::unless_stopped(carry(&request, &sites, &journey), KEPT).await;

@@ -16,6 +16,7 @@ use crate::{
     config::Config,
     failure::{Failure, Status},
     output::Output,
+    registries,
 };
 
 /// Questions at once for what other tags name.
@@ -37,7 +38,7 @@ struct Removal {
 }
 
 pub(crate) async fn run(options: &Delete, config: &Config, output: &Output) -> Result<Status, Failure> {
-    let client = super::client(config)?;
+    let client = registries::client(config, &options.registries)?;
     let removal = match named(&options.reference)? {
         Named::Tag(repository, tag) => delete_tag(&client, &repository, &tag, options).await?,
         Named::Manifest(repository, digest) => {

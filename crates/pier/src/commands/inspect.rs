@@ -94,7 +94,7 @@ struct Run {
 
 pub(crate) async fn run(options: &Inspect, config: &Config, output: &Output) -> Result<Status, Failure> {
     let place = Place::parse(&options.image)?;
-    let sites = Sites::new(config);
+    let sites = Sites::new(config, &options.registries);
     let reading = Reading::open(&place, &sites, &Progress::default()).await?;
     let (mut manifests, root) = root(&*reading.source, &reading.reference).await?;
     let here = this_machine();

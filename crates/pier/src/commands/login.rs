@@ -23,6 +23,7 @@ use crate::{
     config::Config,
     failure::{Failure, Status},
     output::{self, Output},
+    registries,
 };
 
 /// Bytes of a password or a token. Cloud registries have tokens of several KiB.
@@ -46,8 +47,10 @@ pub(crate) async fn run(options: &Login, config: &Config, output: &Output) -> Re
     }
     let registry: Registry = options.registry.parse()?;
     let credential = credential(options)?;
-    check(&registry, &credential, config).await?;
-    let stored = CredentialStore::new(super::locations()?).store(&registry, &credential).await?;
+    check(&registry, &credential, options, config).await?;
+    let stored = CredentialStore::new(registries::locations(config, &options.registries)?)
+        .store(&registry, &credential)
+        .await?;
     let protection = match stored.protection {
         Protection::Plain => "plain",
         Protection::Helper => "helper",
@@ -109,10 +112,15 @@ fn from_standard_input() -> Result<String, Failure> {
 }
 
 /// Shows the credential, and no other, to the registry.
-async fn check(registry: &Registry, credential: &Credential, config: &Config) -> Result<(), Failure> {
+async fn check(
+    registry: &Registry,
+    credential: &Credential,
+    options: &Login,
+    config: &Config,
+) -> Result<(), Failure> {
     let (registry, credential) = (registry.clone(), credential.clone());
     let given = Given { registry: registry.clone(), credential, others: Arc::new(Anonymous) };
-    let client: Client = super::client_as(config, Arc::new(given))?;
+    let client: Client = registries::client_as(config, &options.registries, Arc::new(given))?;
     let remote = client.remote(&registry)?;
     let greeted = super::insist(&client, &remote, async || remote.greet().await).await;
     greeted.map_err(|error| match error {

@@ -7,8 +7,10 @@ use serde::Serialize;
 
 use crate::{
     cli::Logout,
+    config::Config,
     failure::{Failure, Status},
     output::Output,
+    registries,
 };
 
 /// Where credentials were.
@@ -18,9 +20,10 @@ struct Entry {
     places: Vec<String>,
 }
 
-pub(crate) async fn run(options: &Logout, output: &Output) -> Result<Status, Failure> {
+pub(crate) async fn run(options: &Logout, config: &Config, output: &Output) -> Result<Status, Failure> {
     let registry: Registry = options.registry.parse()?;
-    let places = CredentialStore::new(super::locations()?).erase(&registry).await?;
+    let places =
+        CredentialStore::new(registries::locations(config, &options.registries)?).erase(&registry).await?;
     if places.is_empty() {
         return Err(Failure::new(Status::No, anyhow!("there are no credentials for `{registry}`")));
     }

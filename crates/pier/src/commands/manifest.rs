@@ -24,7 +24,7 @@ struct Entry<'a> {
 
 pub(crate) async fn run(options: &ShowManifest, config: &Config, output: &Output) -> Result<Status, Failure> {
     let place = Place::parse(&options.image)?;
-    let sites = Sites::new(config);
+    let sites = Sites::new(config, &options.registries);
     let reading = Reading::open(&place, &sites, &Progress::default()).await?;
     let (mut manifests, mut manifest) = root(&*reading.source, &reading.reference).await?;
     if let Some(platform) = &options.platform {

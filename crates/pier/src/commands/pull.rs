@@ -56,7 +56,7 @@ pub(crate) async fn run(options: &Pull, config: &Config, output: &Output) -> Res
     // All names are read before anything is fetched.
     let references: Vec<Reference> =
         options.references.iter().map(|text| at_registry(text)).collect::<Result<_, Failure>>()?;
-    let sites = Sites::new(config);
+    let sites = Sites::new(config, &options.registries);
     let store = sites.store_or_new()?;
     let platforms = platforms(options);
     let reporter = Reporter::start(options.progress.progress)?;

@@ -10,6 +10,7 @@ use crate::{
     config::Config,
     failure::{Failure, Status},
     output::{self, Output},
+    registries,
 };
 
 #[derive(Debug, Serialize)]
@@ -37,7 +38,7 @@ pub(crate) async fn run(
 ) -> Result<Status, Failure> {
     let reference: Reference = options.reference.parse()?;
     let repository = &reference.repository;
-    let client = super::client(config)?;
+    let client = registries::client(config, &options.registries)?;
     // What does not exist may have referrers, so a digest need not be asked for.
     let digest = match reference.digest {
         Some(digest) => digest,

@@ -23,6 +23,7 @@ use crate::{
     config::Config,
     failure::{Failure, Status},
     output::{self, Output},
+    registries,
 };
 
 /// Questions at once, to all registries together. A registry gets no more of them than the client allows for one.
@@ -67,7 +68,7 @@ pub(crate) async fn run(options: &Resolve, config: &Config, output: &Output) -> 
     let typed = typed(options)?;
     let references: Vec<Reference> =
         typed.iter().map(|text| text.parse().map_err(Failure::from)).collect::<Result<_, _>>()?;
-    let client = super::client(config)?;
+    let client = registries::client(config, &options.registries)?;
     let sources = |registry: &Registry| client.source(registry);
     let cached = options.refresh || options.max_age.is_some();
     let store = if cached { Some(super::open_or_make_store(config)?) } else { None };

@@ -8,6 +8,7 @@ use crate::{
     config::Config,
     failure::{Failure, Status},
     output::Output,
+    registries,
 };
 
 #[derive(Debug, Serialize)]
@@ -19,7 +20,7 @@ struct List {
 
 pub(crate) async fn run(options: &Tags, config: &Config, output: &Output) -> Result<Status, Failure> {
     let repository = super::repository(&options.repository)?;
-    let client = super::client(config)?;
+    let client = registries::client(config, &options.registries)?;
     let remote = client.remote(&repository.registry)?;
     let tags = super::insist(&client, &remote, async || remote.tags(&repository).await).await?;
     let list = List { repository: repository.to_string(), tags: tags.iter().map(Tag::to_string).collect() };

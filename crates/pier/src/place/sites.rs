@@ -7,19 +7,20 @@ use pier_content::{Progress, RetryPolicy, Source, Target};
 use pier_oci::Registry;
 use pier_store::Store;
 
-use crate::{commands, config::Config, failure::Failure};
+use crate::{cli::RegistryOptions, commands, config::Config, failure::Failure, registries};
 
 /// The local store and the way to registries.
 #[derive(Debug)]
 pub(crate) struct Sites<'a> {
     config: &'a Config,
+    options: &'a RegistryOptions,
     client: OnceLock<Client>,
     store: OnceLock<Arc<Store>>,
 }
 
 impl<'a> Sites<'a> {
-    pub(crate) fn new(config: &'a Config) -> Self {
-        Self { config, client: OnceLock::new(), store: OnceLock::new() }
+    pub(crate) fn new(config: &'a Config, options: &'a RegistryOptions) -> Self {
+        Self { config, options, client: OnceLock::new(), store: OnceLock::new() }
     }
 
     /// A registry to read from; waits are told to `progress`.
@@ -64,7 +65,7 @@ impl<'a> Sites<'a> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let client = commands::client(self.config)?;
+        let client = registries::client(self.config, self.options)?;
         Ok(self.client.get_or_init(|| client))
     }
 }

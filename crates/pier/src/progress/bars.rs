@@ -33,8 +33,8 @@ impl Bars {
     pub(super) fn new() -> Self {
         let colour = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(RATE));
-        let whole = all.add(ProgressBar::new(0).with_style(style("all bytes", colour)));
-        Self { all, whole, blobs: BTreeMap::new(), style: style("{prefix}", colour) }
+        let whole = all.add(ProgressBar::new(0).with_style(style("all bytes   ", colour)));
+        Self { all, whole, blobs: BTreeMap::new(), style: style("{prefix:12}", colour) }
     }
 }
 
@@ -90,8 +90,9 @@ impl Telling for Bars {
 
 fn style(title: &str, colour: bool) -> ProgressStyle {
     let bar = if colour { "{bar:24.cyan/blue}" } else { "{bar:24}" };
-    let template =
-        format!("{title:12} {bar} {{bytes:>10}} / {{total_bytes:<10}} {{bytes_per_sec:>12}} {{eta:>4}}");
+    let template = format!(
+        "{title} {bar} {{decimal_bytes:>10}} / {{decimal_total_bytes:<10}} {{decimal_bytes_per_sec:>12}} {{eta:>4}}"
+    );
     ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 

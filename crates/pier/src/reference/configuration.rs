@@ -14,6 +14,8 @@ const EXAMPLE: &str = "examples/pier.toml";
 struct Key {
     /// `None` for those at the top.
     section: Option<String>,
+    /// The comment above the section.
+    about: String,
     name: String,
     value: String,
     presence: Presence,
@@ -44,13 +46,13 @@ fn the_example_is_what_holds_without_it() {
 #[test]
 fn the_example_has_every_key_that_there_is() {
     let keys = keys(&example());
-    let sections = ["serve", "store", "log"];
+    let sections = ["serve", "store", "log", "client", r#"registries."registry.corp.example:5000""#];
     for section in [None].into_iter().chain(sections.map(Some)) {
         let mut named: Vec<&str> = keys
             .iter()
             .filter(|key| key.section.as_deref() == section)
             .map(|key| key.name.as_str())
-            .chain(sections.into_iter().filter(|_| section.is_none()))
+            .chain(sections.into_iter().filter(|_| section.is_none()).map(first_part))
             .collect();
         named.sort_unstable();
         assert_eq!(named, known(section), "in {section:?}");
@@ -79,13 +81,21 @@ fn known(section: Option<&str>) -> Vec<String> {
     names
 }
 
+/// The section that has all sections of a name with dots.
+fn first_part(section: &str) -> &str {
+    section.split('.').next().unwrap_or(section)
+}
+
 fn keys(example: &str) -> Vec<Key> {
     let mut keys = Vec::new();
     let mut section = None;
+    let mut about = String::new();
     let mut meaning = String::new();
     for line in example.lines() {
         let (line, presence) = match line.strip_prefix("#") {
             Some(rest) if rest.contains(" = ") && !rest.starts_with(' ') => (rest, Presence::Example),
+            // A section that has no keys without being named.
+            Some(rest) if rest.starts_with('[') => (rest, Presence::Example),
             _ => (line, Presence::Default),
         };
         if let Some(comment) = line.strip_prefix('#') {
@@ -93,11 +103,11 @@ fn keys(example: &str) -> Vec<Key> {
             meaning.push_str(comment.trim());
         } else if let Some(name) = line.strip_prefix('[') {
             section = Some(name.trim_end_matches(']').to_owned());
-            meaning.clear();
+            about = std::mem::take(&mut meaning);
         } else if let Some((name, value)) = line.split_once(" = ") {
             let meaning = std::mem::take(&mut meaning);
             let (section, name, value) = (section.clone(), name.to_owned(), value.to_owned());
-            keys.push(Key { section, name, value, presence, meaning });
+            keys.push(Key { section, about: about.clone(), name, value, presence, meaning });
         } else {
             // An empty line ends a comment that is about no key.
             meaning.clear();
@@ -121,9 +131,10 @@ fn page(keys: &[Key]) -> String {
         if key.section.as_deref() != section {
             section = key.section.as_deref();
             let heading = section.map_or("At the top".to_owned(), |section| format!("`[{section}]`"));
+            let about = if key.about.is_empty() { String::new() } else { format!("{}\n\n", key.about) };
             let _ = write!(
                 page,
-                "\n## {heading}\n\n| key | default | flag | environment | meaning |\n|---|---|---|---|---|\n"
+                "\n## {heading}\n\n{about}| key | default | flag | environment | meaning |\n|---|---|---|---|---|\n"
             );
         }
         let default = match key.presence {
@@ -144,7 +155,12 @@ fn page(keys: &[Key]) -> String {
 /// section's own.
 fn flag<'a>(cli: &'a Command, key: &Key) -> Option<&'a Arg> {
     let section = key.section.as_deref().unwrap_or_default();
-    let command = cli.find_subcommand(section).unwrap_or(cli);
+    let command = match first_part(section) {
+        // All commands that talk to registries have these.
+        "client" | "registries" => "pull",
+        section => section,
+    };
+    let command = cli.find_subcommand(command).unwrap_or(cli);
     let prefixed = format!("{section}-{}", key.name);
     [key.name.as_str(), &prefixed, section]
         .into_iter()

@@ -24,7 +24,7 @@ fn a_mistyped_key_is_refused() {
     );
     check_refused(
         "[server]\n",
-        "line 1: unknown field `server`, expected one of `data`, `serve`, `store`, `log`",
+        "line 1: unknown field `server`, expected one of `data`, `serve`, `store`, `log`, `client`, `registries`",
     );
 }
 
