@@ -1,13 +1,20 @@
 //! `pier login` and `pier logout`
 
 use std::{
-    fs,
-    io::Write as _,
+    ffi::OsStr,
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    os::unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _},
     path::PathBuf,
     process::{Command, Stdio},
 };
 
 use pier_testkit::mock::{self, Credentials};
+use rustix::{
+    fs::OFlags,
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{LocalModes, tcgetattr},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -168,5 +175,61 @@ fn without_a_terminal_nothing_is_asked() {
     known
         .pier(&["login", &known.host(), "-u", "me", "--password-stdin"], "\n")
         .refused(2, "error: the password is empty\n");
+    assert!(!known.config().exists());
+}
+
+/// Logs in at a terminal, where these keys are pressed when the password is asked for. Gives the exit status and what the terminal showed.
+#[track_caller]
+fn at_a_terminal(known: &Known, keys: &str) -> (i32, String) {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap();
+    let mut terminal = File::options();
+    terminal.read(true).write(true).custom_flags(OFlags::NOCTTY.bits().cast_signed());
+    let terminal = terminal.open(OsStr::from_bytes(name.to_bytes())).unwrap();
+    let (username, _) = known.password();
+    let mut command = known.command(&["login", &known.host(), "-u", &username]);
+    let stream = || Stdio::from(terminal.try_clone().unwrap());
+    let mut child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().unwrap();
+    drop(command);
+    let mut master = File::from(master);
+    let mut shown = Vec::new();
+    let mut byte = [0];
+    while !shown.ends_with(b"Password: ") {
+        master.read_exact(&mut byte).unwrap();
+        shown.push(byte[0]);
+    }
+    master.write_all(keys.as_bytes()).unwrap();
+    let status = child.wait().unwrap().code().unwrap();
+    assert!(
+        tcgetattr(&terminal).unwrap().local_modes.contains(LocalModes::ECHO),
+        "the terminal shows nothing"
+    );
+    // With the last user of the terminal gone, its other side ends in an error behind what was shown.
+    drop(terminal);
+    while master.read_exact(&mut byte).is_ok() {
+        shown.push(byte[0]);
+    }
+    (status, String::from_utf8(shown).unwrap())
+}
+
+#[test]
+fn s21_a_password_that_is_typed_is_not_shown() {
+    let known = Known::start(mock::ECR);
+    let (_, password) = known.password();
+    let (status, shown) = at_a_terminal(&known, &format!("x\x7f{password}\r"));
+    assert_eq!(status, 0, "{shown}");
+    assert!(shown.contains("logged in to"), "{shown}");
+    assert!(!shown.contains(&password), "{shown}");
+    assert!(known.config().exists());
+}
+
+#[test]
+fn a_question_can_be_left_and_the_terminal_is_as_before() {
+    let known = Known::start(mock::ECR);
+    let (status, shown) = at_a_terminal(&known, "abc\x03");
+    assert_eq!(status, 130, "{shown}");
+    assert!(!shown.contains("abc"), "{shown}");
     assert!(!known.config().exists());
 }
