@@ -57,8 +57,8 @@ fn every_command_tells_the_version() {
 fn a_command_line_that_makes_no_sense_is_refused_and_explained() {
     for (arguments, expected) in [
         (
-            &["serv"][..],
-            "error: unrecognized subcommand 'serv'\n\n  tip: some similar subcommands exist: 'resolve', 'serve'\n",
+            &["prun"][..],
+            "error: unrecognized subcommand 'prun'\n\n  tip: a similar subcommand exists: 'prune'\n",
         ),
         (
             &["images", "--digest"],
