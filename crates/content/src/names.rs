@@ -98,7 +98,7 @@ pub struct Answers {
 }
 
 /// Resolves many references, `at_once` of them at the same time, each name once however often it is given. One that cannot be resolved
-/// does not keep the others from it.
+/// does not keep the others from it. `sources` gives what a registry is asked through, once for each.
 ///
 /// References with a digest are asked for in any case: whether a registry has some content is nothing that a cache can know.
 ///
@@ -106,7 +106,7 @@ pub struct Answers {
 /// Only when what is remembered cannot be read; the failures of single references are in the answers.
 pub async fn resolve_all(
     references: &[Reference],
-    sources: &(dyn Fn(&Registry) -> Arc<dyn Source> + Send + Sync),
+    sources: &(dyn Fn(&Registry) -> Result<Arc<dyn Source>> + Send + Sync),
     freshness: Freshness<'_>,
     at_once: NonZeroUsize,
     now: SystemTime,
@@ -121,10 +121,19 @@ pub async fn resolve_all(
 
     let mut registries: HashMap<&Registry, Arc<dyn Source>> = HashMap::new();
     let mut questions = Vec::new();
-    for (place, reference) in names.iter().enumerate().filter(|(place, _)| outcomes[*place].is_none()) {
+    for (place, reference) in names.iter().copied().enumerate() {
+        if outcomes[place].is_some() {
+            continue;
+        }
         let registry = &reference.repository.registry;
-        let source = registries.entry(registry).or_insert_with(|| sources(registry));
-        questions.push((place, *reference, Arc::clone(source)));
+        let known = registries.get(registry).map(|source| Ok(Arc::clone(source)));
+        match known.unwrap_or_else(|| sources(registry)) {
+            Ok(source) => {
+                registries.insert(registry, Arc::clone(&source));
+                questions.push((place, reference, source));
+            }
+            Err(error) => outcomes[place] = Some(Err(error)),
+        }
     }
     let mut answers = stream::iter(questions)
         .map(|(place, reference, source)| async move { (place, source.resolve(reference).await) })

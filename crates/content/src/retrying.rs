@@ -163,7 +163,7 @@ impl<'a> Patience<'a> {
             error = &error as &dyn std::error::Error,
             "waiting before another attempt"
         );
-        self.policy.progress.emit(|| Event::Waiting { origin, delay, reason: error.to_string() });
+        self.policy.progress.emit(|| Event::Waiting { origin, delay, reason: reason(&error) });
         self.waited += delay;
         tokio::time::sleep(delay).await;
         Ok(())
@@ -175,6 +175,21 @@ impl<'a> Patience<'a> {
         let own = self.policy.first_delay.saturating_mul(factor).min(self.policy.max_delay);
         self.policy.jitter.apply(own).max(wish.unwrap_or_default()).min(self.policy.max_delay)
     }
+}
+
+/// An error with its causes, in one line. Some errors say what their cause says.
+fn reason(error: &Error) -> String {
+    let mut reason = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !reason.ends_with(&said) {
+            reason.push_str(": ");
+            reason.push_str(&said);
+        }
+        cause = error.source();
+    }
+    reason
 }
 
 #[async_trait]

@@ -169,3 +169,56 @@ pub(crate) fn local_name(repository: &Repository) -> Result<RepositoryName> {
         reason: error.to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        CopyOptions, Memory, copy,
+        fixtures::{Shelf, named, reference, repository, tag},
+    };
+
+    fn place(memory: &Arc<Memory>, name: &str) -> StoreRepository {
+        StoreRepository { blobs: memory.clone(), catalog: memory.clone(), name: name.parse().unwrap() }
+    }
+
+    async fn bring(source: &dyn Source, target: &dyn Target) -> Result<()> {
+        let (from, options) = (reference("r.test/from:t"), CopyOptions::default());
+        let to = repository("r.test/to");
+        copy(source, &from, target, &to, &[tag("t")], &options, &Progress::default()).await.map(drop)
+    }
+
+    #[tokio::test]
+    async fn reads_and_writes_under_its_own_name_whatever_repository_is_named() {
+        let mut shelf = Shelf::default();
+        let image = shelf.image("config", &[b"layer"]);
+        shelf.tag("t", &image);
+        let memory = Arc::new(Memory::default());
+        let (mine, other) = (place(&memory, "team/mine"), place(&memory, "team/other"));
+
+        bring(&shelf, &mine).await.unwrap();
+        bring(&mine, &other).await.unwrap();
+
+        for name in ["team/mine", "team/other"] {
+            let selector = Selector::Tag(tag("t"));
+            let found = memory.resolve(&name.parse().unwrap(), &selector).await.unwrap();
+            assert_eq!(found.digest(), named(&image));
+        }
+        let names = memory.repositories(None, 10).await.unwrap().items;
+        assert_eq!(names, ["team/mine", "team/other"].map(|name| name.parse().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn a_blob_that_it_does_not_link_is_not_there() {
+        let mut shelf = Shelf::default();
+        let image = shelf.image("config", &[b"layer"]);
+        shelf.tag("t", &image);
+        let memory = Arc::new(Memory::default());
+        bring(&shelf, &place(&memory, "team/mine")).await.unwrap();
+
+        let stranger = place(&memory, "team/stranger");
+        let blob = crate::fixtures::blob_descriptor(b"layer");
+        let opened = stranger.open(&repository("r.test/any"), &blob, ByteRange::ALL).await;
+        assert!(matches!(opened, Err(Error::NotFound { .. })));
+    }
+}

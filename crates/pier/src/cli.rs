@@ -1,5 +1,7 @@
 //! What can be typed.
 
+mod asking;
+mod login;
 mod registries;
 mod transfer;
 
@@ -8,6 +10,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
+    asking::{Completions, Delete, Inspect, ListReferrers, Repositories, Resolve, ShowManifest, Tags},
+    login::{Login, Logout},
     registries::RegistryOptions,
     transfer::{Copy, ProgressMode, Pull, Push, Selection},
 };
@@ -71,6 +75,20 @@ pub(crate) enum Command {
     Push(Push),
     /// Copy an image from one place to another
     Copy(Copy),
+    /// Print what names stand for: repository@digest
+    Resolve(Resolve),
+    /// Show the digests of an image from its index down to its layers
+    Inspect(Inspect),
+    /// Print a manifest, byte for byte
+    Manifest(ShowManifest),
+    /// List the tags of a repository at its registry
+    Tags(Tags),
+    /// List the repositories of a registry
+    Catalog(Repositories),
+    /// List what refers to an image: signatures, SBOMs, attestations
+    Referrers(ListReferrers),
+    /// Remove a tag or a manifest from a registry
+    Delete(Delete),
     /// List the images in the store
     Images(Images),
     /// Remove images from the store
@@ -79,6 +97,12 @@ pub(crate) enum Command {
     Prune(Prune),
     /// Check that everything in the store is what its digest says
     Fsck(Fsck),
+    /// Check credentials for a registry and keep them where Docker and Podman find them
+    Login(Login),
+    /// Forget the credentials for a registry
+    Logout(Logout),
+    /// Print a script that completes commands in a shell
+    Completions(Completions),
 }
 
 #[derive(Debug, Args)]

@@ -1,21 +1,55 @@
 //! A file for each verb.
 
+pub(crate) mod catalog;
+pub(crate) mod completions;
 pub(crate) mod copy;
+pub(crate) mod delete;
 pub(crate) mod fsck;
 pub(crate) mod images;
+pub(crate) mod inspect;
+pub(crate) mod login;
+pub(crate) mod logout;
+pub(crate) mod manifest;
 pub(crate) mod prune;
 pub(crate) mod pull;
 pub(crate) mod push;
+pub(crate) mod referrers;
+pub(crate) mod resolve;
 pub(crate) mod rm;
 pub(crate) mod serve;
+pub(crate) mod tags;
 
 use anyhow::anyhow;
+use pier_client::{Client, Remote};
+use pier_oci::{Reference, Repository};
 use pier_store::Store;
 
 use crate::{
     config::Config,
     failure::{Failure, Status},
 };
+
+/// Asks a registry itself what no source can tell, again after failures that may pass.
+async fn insist<T>(
+    client: &Client,
+    remote: &Remote,
+    attempt: impl AsyncFnMut() -> pier_content::Result<T>,
+) -> pier_content::Result<T> {
+    client.retries().insist(remote.registry().as_str(), attempt).await
+}
+
+/// Reads the name of a repository, which has neither tag nor digest.
+fn repository(text: &str) -> Result<Repository, Failure> {
+    let reference: Reference = text.parse()?;
+    let is_plain =
+        reference.digest.is_none() && !text.rsplit('/').next().is_some_and(|last| last.contains(':'));
+    if is_plain {
+        return Ok(reference.repository);
+    }
+    let error = anyhow!("`{text}` is the name of an image and not of a repository");
+    Err(Failure::new(Status::Usage, error)
+        .with_hint(format!("leave out what is behind `{}`", reference.repository.name)))
+}
 
 /// Opens the store that the configuration names; a folder that is not there becomes an empty store. Blocks for as
 /// long as SQLite needs to open a file.

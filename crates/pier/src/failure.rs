@@ -42,6 +42,13 @@ impl Status {
             Self::Stopped(Signal::Terminate) => 143,
         }
     }
+
+    /// Which of two outcomes a command that had both ends with. Content that is not what it should be goes before all else, because
+    /// somebody has to look; else it is the higher number.
+    pub(crate) fn worse(self, other: Self) -> Self {
+        let weight = |status: Self| if status == Self::Integrity { u8::MAX } else { status.code() };
+        if weight(other) > weight(self) { other } else { self }
+    }
 }
 
 impl From<Status> for ExitCode {
@@ -66,6 +73,11 @@ impl Failure {
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same, with what it happened at in front.
+    pub(crate) fn within(self, place: &str) -> Self {
+        Self { error: self.error.context(place.to_owned()), ..self }
     }
 
     /// The message with all of its causes, in one line.

@@ -70,10 +70,20 @@ fn run(cli: Cli, output: &Output) -> Result<failure::Status, Failure> {
             Command::Pull(options) => commands::pull::run(&options, &config, output).await,
             Command::Push(options) => commands::push::run(&options, &config, output).await,
             Command::Copy(options) => commands::copy::run(&options, &config, output).await,
+            Command::Resolve(options) => commands::resolve::run(&options, &config, output).await,
+            Command::Inspect(options) => commands::inspect::run(&options, &config, output).await,
+            Command::Manifest(options) => commands::manifest::run(&options, &config, output).await,
+            Command::Tags(options) => commands::tags::run(&options, &config, output).await,
+            Command::Catalog(options) => commands::catalog::run(&options, &config, output).await,
+            Command::Referrers(options) => commands::referrers::run(&options, &config, output).await,
+            Command::Delete(options) => commands::delete::run(&options, &config, output).await,
             Command::Images(options) => commands::images::run(&options, &config, output).await,
             Command::Rm(options) => commands::rm::run(&options, &config, output).await,
             Command::Prune(options) => commands::prune::run(&options, &config, output).await,
             Command::Fsck(options) => commands::fsck::run(&options, &config, output).await,
+            Command::Login(options) => commands::login::run(&options, &config, output).await,
+            Command::Logout(options) => commands::logout::run(&options, &config, output).await,
+            Command::Completions(options) => commands::completions::run(&options),
         }
     });
     // A read of a device that hangs must not keep the process from ending.

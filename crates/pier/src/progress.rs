@@ -11,6 +11,7 @@ mod json;
 mod plain;
 
 use std::{
+    env,
     io::{self, IsTerminal as _},
     sync::Arc,
     thread::{self, JoinHandle},
@@ -39,8 +40,8 @@ pub(crate) struct Reporter {
     thread: Option<JoinHandle<()>>,
 }
 
-/// One image on its way.
-#[derive(Clone, Debug)]
+/// One image on its way, until it is dropped.
+#[derive(Debug)]
 pub(crate) struct Journey {
     board: Arc<Board>,
     number: usize,
@@ -62,7 +63,7 @@ impl Reporter {
         let telling: Option<Box<dyn Telling>> = match mode {
             ProgressMode::None => None,
             ProgressMode::Json => Some(Box::new(Json::default())),
-            ProgressMode::Auto if io::stderr().is_terminal() => Some(Box::new(Bars::new())),
+            ProgressMode::Auto if can_draw() => Some(Box::new(Bars::new())),
             ProgressMode::Auto | ProgressMode::Plain => Some(Box::new(Plain)),
         };
         let board = Arc::new(Board::default());
@@ -107,7 +108,7 @@ impl Drop for Reporter {
 impl Journey {
     /// Where the events of this image go.
     pub(crate) fn progress(&self) -> Progress {
-        let Self { board, number } = self.clone();
+        let (board, number) = (Arc::clone(&self.board), self.number);
         Progress::to(move |event| board.note(number, event))
     }
 
@@ -115,6 +116,17 @@ impl Journey {
     pub(crate) fn arrived(&self, digest: pier_oci::Digest) -> Tally {
         self.board.arrived(self.number, digest)
     }
+}
+
+impl Drop for Journey {
+    fn drop(&mut self) {
+        self.board.leave(self.number);
+    }
+}
+
+/// Whether standard error can be redrawn in place.
+fn can_draw() -> bool {
+    io::stderr().is_terminal() && env::var_os("TERM").is_none_or(|terminal| terminal != "dumb")
 }
 
 fn tell(board: &Board, mut telling: Box<dyn Telling>) {

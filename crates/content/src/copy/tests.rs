@@ -229,6 +229,16 @@ async fn mounts_what_another_repository_of_the_target_shows() {
     assert_eq!(told[..3], [config("c"), format!("mount {}", digest(b"layer")), sent(b"new")]);
 }
 
+#[test]
+fn a_blob_is_mounted_from_where_it_is_known_to_be_before_anywhere_else() {
+    let (sure, maybe) = (repository("r.test/sure"), repository("r.test/maybe"));
+    let known = [(digest(b"layer"), sure.clone())].into();
+    let guesses = MountFrom { known, any: Some(maybe.clone()) };
+    assert_eq!(guesses.guess(&digest(b"layer")), Some(&sure));
+    assert_eq!(guesses.guess(&digest(b"other")), Some(&maybe));
+    assert_eq!(MountFrom::default().guess(&digest(b"layer")), None);
+}
+
 #[tokio::test]
 async fn a_layer_that_may_not_be_distributed_is_left_out_when_the_source_has_none() {
     let mut shelf = Shelf::default();

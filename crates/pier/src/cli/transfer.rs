@@ -89,6 +89,6 @@ pub(crate) enum ProgressMode {
     None,
 }
 
-fn platform(text: &str) -> Result<Platform, String> {
+pub(super) fn platform(text: &str) -> Result<Platform, String> {
     text.parse::<Platform>().map_err(|error| format!("{error}; {}", error.hint()))
 }

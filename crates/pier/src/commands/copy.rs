@@ -25,9 +25,6 @@ use crate::{
     signals,
 };
 
-/// What is said when a signal ends it.
-const KEPT: &str = "blobs that arrived whole are not sent again by the same command";
-
 /// What is to be copied, and where to.
 pub(super) struct Request<'a> {
     /// As it was typed.
@@ -81,7 +78,7 @@ pub(super) async fn between(
     let sites = Sites::new(config, request.registries);
     let reporter = Reporter::start(request.progress)?;
     let journey = reporter.journey(request.destination);
-    let outcome = signals::unless_stopped(carry(&request, &sites, &journey), KEPT).await;
+    let outcome = signals::unless_stopped(carry(&request, &sites, &journey), kept(&request.to)).await;
     reporter.finish();
     let copied = outcome?;
     if in_stdout {
@@ -90,6 +87,16 @@ pub(super) async fn between(
         output.data(&copied, |copied| format!("{}\n", copied.reference))?;
     }
     Ok(Status::Done)
+}
+
+/// What is said when a signal ends it.
+fn kept(to: &Place) -> &'static str {
+    match to {
+        Place::Registry(_) | Place::Store(_) | Place::Layout(..) => {
+            "blobs that arrived whole are not sent again by the same command"
+        }
+        Place::OciArchive(..) | Place::DockerArchive(..) => "nothing of the archive is left",
+    }
 }
 
 async fn carry(request: &Request<'_>, sites: &Sites<'_>, journey: &Journey) -> Result<Copied, Failure> {

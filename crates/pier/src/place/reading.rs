@@ -79,7 +79,7 @@ impl Reading {
         if !matches!(error, Error::NotFound { .. }) {
             return error.into();
         }
-        match held::explain(repository, &self.reference.selector()).await {
+        match held::explain(repository, &self.reference).await {
             Ok(Some(failure)) => failure,
             _ => error.into(),
         }

@@ -52,6 +52,9 @@ impl Telling for Bars {
     }
 
     fn tick(&mut self, looked: &Looked) {
+        if looked.planned == 0 && self.blobs.is_empty() {
+            return;
+        }
         let room = room();
         let mut kept = BTreeMap::new();
         for (name, digest, moving) in &looked.moving {
@@ -89,11 +92,14 @@ impl Telling for Bars {
 }
 
 fn style(title: &str, colour: bool) -> ProgressStyle {
+    // The template is ours, and a test says that it is one.
+    ProgressStyle::with_template(&template(title, colour)).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn template(title: &str, colour: bool) -> String {
     let bar = if colour { "{bar:24.cyan/blue}" } else { "{bar:24}" };
-    let template = format!(
-        "{title} {bar} {{decimal_bytes:>10}} / {{decimal_total_bytes:<10}} {{decimal_bytes_per_sec:>12}} {{eta:>4}}"
-    );
-    ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let bytes = "{decimal_bytes:>10} / {decimal_total_bytes:<10} {decimal_bytes_per_sec:>12} {eta:>4}";
+    format!("{title} {bar} {bytes}")
 }
 
 /// Lines that blobs may take. Asked each time: windows change.
@@ -102,4 +108,16 @@ fn room() -> usize {
     let lines = size.map_or(0, |size| size.ws_row);
     let lines = if lines == 0 { LINES } else { lines };
     usize::from(lines).saturating_sub(OTHER_LINES).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_are_templates() {
+        for colour in [true, false] {
+            assert!(ProgressStyle::with_template(&template("{prefix:12}", colour)).is_ok());
+        }
+    }
 }

@@ -122,6 +122,15 @@ impl Board {
         tally
     }
 
+    /// Nothing more will happen to this image: what had not arrived is not waited for.
+    pub(super) fn leave(&self, number: usize) {
+        let mut state = self.state();
+        if let Some(trip) = state.journeys.get_mut(number) {
+            trip.work.clear();
+            trip.planned = trip.done();
+        }
+    }
+
     pub(super) fn end(&self) {
         self.state().ended = true;
         self.noted.notify_one();
@@ -266,6 +275,19 @@ mod tests {
         board.note(number, Event::Committed(layer.clone()));
         let tally = board.arrived(number, layer.digest);
         assert_eq!((tally.moved_bytes, tally.present_bytes), (110, 0));
+    }
+
+    #[test]
+    fn what_will_not_arrive_is_not_waited_for() {
+        let board = Board::default();
+        let number = board.add("app");
+        let layer = blob(100);
+        board.note(number, Event::Planned { blobs: 1, bytes: 100 });
+        board.note(number, Event::Started { descriptor: layer.clone(), done: 0 });
+        board.note(number, Event::Advanced { digest: layer.digest, bytes: 10 });
+        board.leave(number);
+        let (_, looked) = board.look(Duration::ZERO);
+        assert_eq!((looked.done, looked.planned, looked.moving.len()), (10, 10, 0));
     }
 
     #[test]

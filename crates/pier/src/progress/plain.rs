@@ -45,9 +45,7 @@ fn happened(event: &Event) -> Option<String> {
         Event::Present(blob) => Some(format!("{} is there", about(blob))),
         Event::Mounted { descriptor, from } => Some(format!("{} mounted from {from}", about(descriptor))),
         Event::Discarded(digest) => Some(format!("{} was wrong and is fetched anew", short(digest))),
-        Event::Waiting { origin, delay, reason } => {
-            Some(format!("waiting {} for {origin}: {reason}", seconds(*delay)))
-        }
+        Event::Waiting { delay, reason, .. } => Some(format!("waiting {}: {reason}", seconds(*delay))),
         _ => None,
     }
 }
@@ -108,9 +106,9 @@ mod tests {
             Event::Waiting {
                 origin: "r.test".to_owned(),
                 delay: Duration::from_secs(2),
-                reason: "it is busy".to_owned(),
+                reason: "r.test is busy".to_owned(),
             },
-            "app:1: waiting 2.0 s for r.test: it is busy",
+            "app:1: waiting 2.0 s: r.test is busy",
         );
         let elapsed = Duration::from_millis(1234);
         let tally = Tally {

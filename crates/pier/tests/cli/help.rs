@@ -2,7 +2,26 @@
 
 use crate::pier::{Said, command, run};
 
-const COMMANDS: [&str; 8] = ["serve", "pull", "push", "copy", "images", "rm", "prune", "fsck"];
+const COMMANDS: [&str; 18] = [
+    "serve",
+    "pull",
+    "push",
+    "copy",
+    "resolve",
+    "inspect",
+    "manifest",
+    "tags",
+    "catalog",
+    "referrers",
+    "delete",
+    "images",
+    "rm",
+    "prune",
+    "fsck",
+    "login",
+    "logout",
+    "completions",
+];
 
 fn pier(arguments: &[&str]) -> Said {
     run(&mut command(arguments))
@@ -38,8 +57,8 @@ fn every_command_tells_the_version() {
 fn a_command_line_that_makes_no_sense_is_refused_and_explained() {
     for (arguments, expected) in [
         (
-            &["serv"][..],
-            "error: unrecognized subcommand 'serv'\n\n  tip: a similar subcommand exists: 'serve'\n",
+            &["prun"][..],
+            "error: unrecognized subcommand 'prun'\n\n  tip: a similar subcommand exists: 'prune'\n",
         ),
         (
             &["images", "--digest"],

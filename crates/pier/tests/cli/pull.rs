@@ -1,15 +1,16 @@
 //! `pier pull`
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
 use std::thread;
 
 use pier_testkit::faults::{Canned, Fault, Kind, RetryAfter, Script, When};
 use pier_testkit::process::PierProcess;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::pier::{PIER, Said, Store, command, text};
-use crate::remote::{Multi, Remote, image, image_of, layer, wait};
+use crate::pier::{PIER, Said, Store, command, text, write};
+use crate::remote::{Multi, Remote, image, image_of, layer};
 
 /// Without lines about what moves.
 fn quietly(store: &Store, arguments: &[&str]) -> Said {
@@ -54,12 +55,12 @@ fn json_tells_what_came() {
             "withheld": [],
         }])
     };
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&said).unwrap(), expected(size, 0));
+    assert_eq!(serde_json::from_str::<Value>(&said).unwrap(), expected(size, 0));
 
     // A second time nothing has to come.
     let before = remote.proxy.downloaded_blobs();
     let said = quietly(&store, &[&name, "--json"]).data(0);
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&said).unwrap(), expected(0, size));
+    assert_eq!(serde_json::from_str::<Value>(&said).unwrap(), expected(0, size));
     assert_eq!(remote.proxy.downloaded_blobs(), before);
 }
 
@@ -174,7 +175,23 @@ fn what_is_missing_denied_or_wrong_is_told_at_once_and_apart() {
         assert_eq!((said.status, said.stdout.as_str()), (status, ""), "{said:?}");
         let asked = remote.proxy.requests().iter().filter(|seen| seen.kind == Kind::Manifest).count();
         assert_eq!(asked, 1, "{said:?}");
+        let login = format!("hint: log in with `pier login {}`\n", remote.proxy.address());
+        assert_eq!(said.stderr.ends_with(&login), status == 5, "{said:?}");
     }
+}
+
+#[test]
+fn a_registry_that_cannot_be_reached_is_worth_another_try_later() {
+    let store = Store::empty();
+    let config = write(&store, "pier.toml", "[client]\nattempts = 2\n");
+    // A port that was free a moment ago.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let name = format!("{address}/app:1");
+    let said = store.pier(&["pull", "--config", text(&config), &name]);
+    assert_eq!((said.status, said.stdout.as_str()), (3, ""), "{said:?}");
+    let lines: Vec<&str> = said.stderr.lines().collect();
+    assert!(lines[0].starts_with(&format!("{name}: waiting 0.")), "{said:?}");
+    assert!(lines[1].starts_with("error: "), "{said:?}");
 }
 
 #[test]
@@ -198,46 +215,48 @@ fn a_registry_that_asks_for_patience_gets_it_and_the_user_is_told() {
     let name = remote.push(&image(1), "app:1");
     let said = store.pier(&["pull", &name]);
     assert_eq!(said.status, 0, "{said:?}");
-    let waits = format!("{name}: waiting 1.0 s for {}: ", remote.proxy.address());
+    let waits = format!("{name}: waiting 1.0 s: {}", remote.proxy.address());
     assert!(said.stderr.lines().any(|line| line.starts_with(&waits)), "{said:?}");
 }
 
 #[test]
 fn an_interrupted_pull_keeps_what_came_and_goes_on_from_there() {
-    const SIZE: usize = 20 << 20;
-    let image = image_of(1, SIZE);
-    let stall = Fault::Stall { after: 12 << 20 };
-    let script = Script::new().rule(When::get(Kind::Blob).digest(layer(&image).digest).once(), stall);
+    const SIZE: u64 = 20 << 20;
+    const ARRIVED: u64 = 2 << 20;
+    let image = image_of(1, 20 << 20);
+    let digest = layer(&image).digest;
+    let stall = Fault::Stall { after: 2 * ARRIVED };
+    let script = Script::new().rule(When::get(Kind::Blob).digest(digest).once(), stall);
     let (store, remote) = (Store::empty(), Remote::scripted(script));
     let name = remote.push(&image, "app:1");
-    let mut pull = command(&["pull", &name, "--progress", "json"]);
-    let child = pull
+    let mut pull = command(&["pull", &name, "--progress", "json"])
         .env("PIER_DATA", store.data())
         .env("PIER_LOG", "off")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // What was sent is on its way through the kernel; that the store has it is what the next run shows.
-    let digest = layer(&image).digest;
-    wait(
-        remote.proxy.wait_for(|seen| {
-            seen.iter().any(|seen| seen.digest == Some(digest) && seen.downloaded == 12 << 20)
-        }),
-    )
-    .unwrap();
-    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130));
-    let said = String::from_utf8(output.stderr).unwrap();
+    let mut said = BufReader::new(pull.stderr.take().unwrap());
+    let arrived = |line: &str| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        event["event"] == "advanced" && event["done"].as_u64().unwrap() >= ARRIVED
+    };
+    let mut line = String::new();
+    while said.read_line(&mut line).unwrap() > 0 && !arrived(&line) {
+        line.clear();
+    }
+    kill_process(Pid::from_child(&pull), Signal::INT).unwrap();
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(pull.wait().unwrap().code(), Some(130), "{rest}");
     let end = "error: interrupted\nhint: what has arrived is kept: the same command goes on from there\n";
-    assert!(said.ends_with(end), "{said}");
+    assert!(rest.ends_with(end), "{rest}");
 
     remote.proxy.set_script(Script::new());
     let before = remote.proxy.downloaded(&digest);
     quietly(&store, &[&name]).data(0);
     let fetched = remote.proxy.downloaded(&digest) - before;
-    assert!(fetched < SIZE as u64, "{fetched} bytes were fetched again");
+    assert!(fetched <= SIZE - ARRIVED, "{fetched} bytes were fetched again");
     assert_eq!(store.data_of(&["fsck"]).lines().count(), 1);
 }
 

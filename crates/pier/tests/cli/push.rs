@@ -65,8 +65,8 @@ fn a_store_that_has_one_platform_of_an_index_says_so() {
     pushed(&store, &[&name, &there]).refused(
         1,
         &format!(
-            "error: the store has 1 of the 3 images that the index `{}:1` lists: `{here}`\n\
-             hint: choose one with `--platform {here}`, or bring the rest with `pier pull --all-platforms`\n",
+            "error: the store has 1 of the 3 manifests that the index `{}:1` lists: `{here}`\n\
+             hint: choose one with `--platform {here}`, or bring the rest with `pier pull --all-platforms {name}`\n",
             remote.local("app")
         ),
     );

@@ -5,11 +5,12 @@ use std::{path::Path, time::Duration};
 use pier_content::{Error, Result, Subject};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi::SQLITE_IOERR_SHMSIZE};
 
-/// The steps that make the schema, each from the one before. What is released here never changes; what is new is one more step.
-const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("resolved_names.sql")];
-
 /// The schema's version, in `PRAGMA user_version`: how many steps it has taken.
-const SCHEMA_VERSION: i64 = STEPS.len() as i64;
+const SCHEMA_VERSION: u32 = 2;
+
+/// The steps that make the schema, each from the one before. What was released never changes; what is new is one more step.
+const STEPS: [&str; SCHEMA_VERSION as usize] =
+    [include_str!("schema.sql"), include_str!("resolved_names.sql")];
 
 /// How long a statement waits for a writer of another process. Group commits take milliseconds; a process that
 /// is stopped while it writes is the only reason to wait longer.
@@ -86,7 +87,7 @@ fn migrate(connection: &Connection) -> Result<()> {
 
 /// Takes the steps that a database has not taken yet.
 fn bring_up_to_date(connection: &Connection) -> Result<()> {
-    let version: i64 = connection
+    let version: u32 = connection
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .during("read the schema version")?;
     let Some(steps) = usize::try_from(version).ok().and_then(|taken| STEPS.get(taken..)) else {
