@@ -19,6 +19,7 @@ mod images;
 mod inspect;
 mod json;
 mod listings;
+mod login;
 mod manifest;
 mod output;
 mod pier;

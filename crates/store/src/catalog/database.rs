@@ -115,3 +115,41 @@ pub(crate) fn damaged(operation: &'static str, what: impl Into<String>) -> Error
 pub(crate) fn not_found(subject: Subject) -> Error {
     Error::NotFound { subject }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(connection: &Connection) -> u32 {
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_catalog_of_an_older_version_takes_the_steps_that_it_lacks() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("catalog.sqlite");
+        let older = Connection::open(&path).unwrap();
+        older.execute_batch(STEPS[0]).unwrap();
+        older.pragma_update(None, "user_version", 1).unwrap();
+        older.execute("INSERT INTO repository (name, created_at) VALUES ('app', 0)", []).unwrap();
+        drop(older);
+
+        let connection = open_writer(&path).unwrap();
+        assert_eq!(version(&connection), SCHEMA_VERSION);
+        let count = |table: &str| -> u32 {
+            connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!((count("repository"), count("resolved_name")), (1, 0));
+    }
+
+    #[test]
+    fn a_catalog_of_a_newer_version_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("catalog.sqlite");
+        let newer = Connection::open(&path).unwrap();
+        newer.pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
+        let error = open_writer(&path).unwrap_err();
+        assert!(matches!(error, Error::Database { operation: "check the schema version", .. }), "{error:?}");
+        assert_eq!(version(&newer), SCHEMA_VERSION + 1);
+    }
+}
