@@ -18,6 +18,7 @@ mod output;
 mod pier;
 mod prune;
 mod references;
+mod registries;
 mod registry;
 mod rm;
 mod serve;
