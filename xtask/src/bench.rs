@@ -4,6 +4,8 @@
 //! that is compared takes turns, round by round, under one load generator, and medians are compared. No test looks at them.
 
 #[cfg(feature = "bench")]
+mod client;
+#[cfg(feature = "bench")]
 mod content;
 #[cfg(feature = "bench")]
 mod cost;
@@ -37,6 +39,8 @@ pub(crate) struct Options {
 enum Subject {
     /// A release `pier serve` beside docker-registry and nginx: large blobs out and in, many small manifests out and in.
     Registry(RegistryOptions),
+    /// A release `pier` beside skopeo, crane, regctl and oras: pull, push, copy between registries, resolve.
+    Client(ClientOptions),
 }
 
 #[derive(Debug, Args)]
@@ -61,6 +65,42 @@ struct RegistryOptions {
     scratch: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+struct ClientOptions {
+    /// Small sizes and one round: does it work at all?
+    #[arg(long)]
+    quick: bool,
+    /// Medians, samples and ratios as JSON instead of Markdown.
+    #[arg(long)]
+    json: bool,
+    /// Rounds in which every client gets its turn [default: 3, or 1 with --quick].
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
+    /// What is measured.
+    #[arg(long, value_delimiter = ',', value_name = "WORK", default_values = ["pull", "push", "copy", "resolve", "ranges"])]
+    works: Vec<Work>,
+    /// The registry that all of them talk to.
+    #[arg(long, value_name = "NAME", default_value = "pier")]
+    registry: Contestant,
+    /// A `pier` that is built already; else a release build of this workspace.
+    #[arg(long, value_name = "FILE")]
+    pier: Option<PathBuf>,
+    /// Where images and the registries' data go: a folder on the disk that is to be measured [default: the temporary folder].
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+}
+
+/// What a client does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Work {
+    Pull,
+    Push,
+    Copy,
+    Resolve,
+    /// A large layer over slow and fast lines; once, not in each round.
+    Ranges,
+}
+
 /// Who is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Contestant {
@@ -73,8 +113,10 @@ enum Contestant {
 /// Does the work when this is the build that can.
 #[cfg(feature = "bench")]
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let Subject::Registry(options) = &options.subject;
-    registry::run(options)
+    match &options.subject {
+        Subject::Registry(options) => registry::run(options),
+        Subject::Client(options) => client::run(options),
+    }
 }
 
 /// Hands over to a release build of this tool with what measuring needs, so that the generator and the baseline are not slow themselves.

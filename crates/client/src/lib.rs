@@ -24,3 +24,8 @@ pub use self::{
     sessions::{SessionsInMemory, UploadSessions},
     transport::{Timeouts, Verification},
 };
+
+/// The examples of the guide compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/from-oci-client-to-pier.md")]
+struct Guide;

@@ -83,8 +83,13 @@ impl Proxies {
         [&self.http, &self.https].into_iter().flatten().any(|proxy| proxy.host_str() == Some(host))
     }
 
+    /// Whether there is none for anybody.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.http.is_none() && self.https.is_none()
+    }
+
     pub(crate) fn apply(&self, builder: ClientBuilder) -> ClientBuilder {
-        if self.http.is_none() && self.https.is_none() {
+        if self.is_empty() {
             return builder;
         }
         let proxies = self.clone();

@@ -14,18 +14,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use pier_content::{ByteStream, Error, Result};
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::{
+    sync::{OnceCell, OwnedSemaphorePermit},
+    time::timeout,
+};
 use url::Url;
 
-use self::failure::NoAnswer;
+use self::failure::{NoAnswer, is_not_tls};
 pub use self::tls::Verification;
 pub(crate) use self::{
     body::{Read, Stalls},
-    failure::{is_not_tls, is_unanswered, unreachable},
+    failure::{is_unanswered, unreachable},
     reach::{Reach, same_origin},
     tls::TlsSettings,
 };
 use crate::proxies::Proxies;
+
+/// How long a server may take to answer TLS's greeting. One of plain HTTP may wait for the end of a line that never comes.
+const GREETING: Duration = Duration::from_secs(2);
 
 /// How long an exchange may take where nothing happens.
 #[derive(Clone, Copy, Debug)]
@@ -80,16 +86,38 @@ impl Payload {
 }
 
 /// The ways to one registry, and from there to wherever it sends its clients.
+///
+/// Each is made on first use. Those that speak TLS read the machine's certificates, which costs more than pulling a small image does, and
+/// a registry of plain HTTP never needs them.
 #[derive(Debug)]
 pub(crate) struct Transport {
     /// The registry's name in errors.
     origin: String,
-    /// To the registry itself, at whatever address it has, with our certificate if there is one.
-    registry: reqwest::Client,
-    /// To where the registry's answers lead: never to addresses of this machine or network, unless the registry is there itself.
-    elsewhere: reqwest::Client,
     reach: Reach,
+    tls: TlsSettings,
+    proxies: Proxies,
+    user_agent: String,
     timeouts: Timeouts,
+    ways: Ways,
+}
+
+#[derive(Debug, Default)]
+struct Ways {
+    /// To the registry itself over plain HTTP, and to find out whether it speaks TLS: trusts nobody.
+    plain: OnceCell<reqwest::Client>,
+    /// To the registry itself, at whatever address it has, with our certificate if there is one.
+    registry: OnceCell<reqwest::Client>,
+    /// To where the registry's answers lead: never to addresses of this machine or network, unless the registry is there itself.
+    elsewhere: OnceCell<reqwest::Client>,
+}
+
+/// What a server answers a greeting in TLS with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Greeted {
+    /// TLS.
+    Tls,
+    /// Anything else.
+    NotTls,
 }
 
 /// Where a request goes.
@@ -104,7 +132,7 @@ pub(crate) enum Destination {
 /// An answer whose body has not been read.
 #[derive(Debug)]
 pub(crate) struct Response {
-    response: reqwest::Response,
+    inner: reqwest::Response,
     origin: String,
     stall: Duration,
     /// The place among the requests to this registry; free again when the body is read or dropped.
@@ -112,8 +140,6 @@ pub(crate) struct Response {
 }
 
 impl Transport {
-    /// # Errors
-    /// [`Invalid`](Error::Invalid) when certificates cannot be used.
     pub(crate) fn new(
         origin: String,
         reach: Reach,
@@ -121,24 +147,66 @@ impl Transport {
         proxies: &Proxies,
         user_agent: &str,
         timeouts: Timeouts,
-    ) -> Result<Self> {
-        let builder = || {
-            let builder = reqwest::Client::builder()
-                .user_agent(user_agent)
-                .http1_only()
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .referer(false)
-                .no_proxy()
-                .tcp_nodelay(true)
-                .connect_timeout(timeouts.connect);
-            proxies.apply(builder)
-        };
-        let unusable = |error: reqwest::Error| tls::unusable(&origin, &error);
-        let registry = tls.apply(builder()).build().map_err(unusable)?;
-        let resolver = reach::Resolver::new(reach, proxies.clone());
-        let elsewhere = tls.apply_trust(builder()).dns_resolver(resolver).build().map_err(unusable)?;
-        Ok(Self { origin, registry, elsewhere, reach, timeouts })
+    ) -> Self {
+        let (tls, proxies, user_agent) = (tls.clone(), proxies.clone(), user_agent.to_owned());
+        Self { origin, reach, tls, proxies, user_agent, timeouts, ways: Ways::default() }
+    }
+
+    /// Greets a server in TLS, and tells nobody anything.
+    ///
+    /// # Errors
+    /// When nobody answers in any way.
+    pub(crate) async fn greet(&self, base: &Url) -> Result<Greeted> {
+        const OPERATION: &str = "connect";
+        let mut url = base.clone();
+        url.set_path("/v2/");
+        let greeting = timeout(GREETING, self.plain().await?.head(url).send()).await;
+        let Ok(answer) = greeting else { return Ok(Greeted::NotTls) };
+        match answer.map_err(|error| unreachable(&self.origin, OPERATION, error)) {
+            // That it is not trusted was found out in TLS.
+            Ok(_) | Err(Error::Untrusted { .. }) => Ok(Greeted::Tls),
+            Err(error) if is_not_tls(&error) => Ok(Greeted::NotTls),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn way(&self, destination: Destination, url: &Url) -> Result<&reqwest::Client> {
+        match destination {
+            Destination::Registry if url.scheme() == "http" && self.proxies.is_empty() => self.plain().await,
+            Destination::Registry => {
+                let make = async || self.make(self.tls.apply(self.builder()));
+                self.ways.registry.get_or_try_init(make).await
+            }
+            Destination::Elsewhere => {
+                let resolver = reach::Resolver::new(self.reach, self.proxies.clone());
+                let make = async || self.make(self.tls.apply_trust(self.builder()).dns_resolver(resolver));
+                self.ways.elsewhere.get_or_try_init(make).await
+            }
+        }
+    }
+
+    async fn plain(&self) -> Result<&reqwest::Client> {
+        let make = async || self.make(self.builder().tls_certs_only([]));
+        self.ways.plain.get_or_try_init(make).await
+    }
+
+    fn builder(&self) -> reqwest::ClientBuilder {
+        let builder = reqwest::Client::builder()
+            .user_agent(&self.user_agent)
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .no_proxy()
+            .tcp_nodelay(true)
+            .connect_timeout(self.timeouts.connect);
+        self.proxies.apply(builder)
+    }
+
+    /// # Errors
+    /// [`Invalid`](Error::Invalid) when certificates cannot be used.
+    fn make(&self, builder: reqwest::ClientBuilder) -> Result<reqwest::Client> {
+        builder.build().map_err(|error| tls::unusable(&self.origin, &error))
     }
 
     /// How far away the registry is.
@@ -154,11 +222,8 @@ impl Transport {
         operation: &'static str,
         slot: Option<OwnedSemaphorePermit>,
     ) -> Result<Response> {
-        let client = match destination {
-            Destination::Registry => &self.registry,
-            Destination::Elsewhere => &self.elsewhere,
-        };
         let Request { method, url, headers, body } = request;
+        let client = self.way(destination, &url).await?;
         let builder = client.request(method, url).headers(headers);
         let answer = match body {
             Payload::Empty => timeout(self.timeouts.answer, builder.send()).await,
@@ -176,22 +241,22 @@ impl Transport {
                 source: Some(NoAnswer.into()),
             })?
             .map_err(|error| unreachable(&self.origin, operation, error))?;
-        Ok(Response { response, origin: self.origin.clone(), stall: self.timeouts.stall, slot })
+        Ok(Response { inner: response, origin: self.origin.clone(), stall: self.timeouts.stall, slot })
     }
 }
 
 impl Response {
     pub(crate) fn status(&self) -> StatusCode {
-        self.response.status()
+        self.inner.status()
     }
 
     pub(crate) fn headers(&self) -> &HeaderMap {
-        self.response.headers()
+        self.inner.headers()
     }
 
     /// A header's text; `None` as well when it is not text.
     pub(crate) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
-        self.response.headers().get(name).and_then(|value| value.to_str().ok())
+        self.inner.headers().get(name).and_then(|value| value.to_str().ok())
     }
 
     /// The place among the requests at once, for the next request. The body is not read.
@@ -201,7 +266,7 @@ impl Response {
 
     /// Where the answer came from.
     pub(crate) fn url(&self) -> &Url {
-        self.response.url()
+        self.inner.url()
     }
 
     /// The length that the headers announce.

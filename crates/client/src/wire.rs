@@ -1,16 +1,19 @@
 //! The way to one registry: where it is, who we are there, how many requests at once, and where its answers may lead.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pier_content::{Error, Result, Subject};
 use pier_oci::{Registry, Repository, RepositoryName};
-use tokio::{
-    sync::{OnceCell, OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use crate::{
@@ -20,15 +23,18 @@ use crate::{
     hosts::{EndpointUrl, Way},
     refusal::{Refusal, Speaker},
     transport::{
-        Destination, Payload, Reach, Read, Request, Response, Timeouts, Transport, is_not_tls, same_origin,
+        Destination, Greeted, Payload, Reach, Read, Request, Response, Timeouts, Transport, same_origin,
     },
 };
 
 /// Redirects that are followed in a row.
 const REDIRECTS: usize = 5;
 
-/// How long a server on this machine may take to answer TLS's greeting. One of plain HTTP may wait for the end of a line that never comes.
-const GREETING: Duration = Duration::from_secs(2);
+/// What is tried first where a body was too large, in bytes: content delivery networks let 100 MB through.
+const LARGE_BODY: u64 = 64 << 20;
+
+/// A registry that does not take as little as this takes nothing.
+const SMALL_BODY: u64 = 64 << 10;
 
 /// Bytes of a token server's answer.
 const TOKEN_BYTES: u64 = 64 << 10;
@@ -49,6 +55,8 @@ pub(crate) struct Wire {
     /// registry then never waits for a place that another such upload holds.
     reads: Arc<Semaphore>,
     writes: Arc<Semaphore>,
+    /// Bytes that may be sent in one request.
+    largest_body: AtomicU64,
 }
 
 /// Where a registry is.
@@ -77,6 +85,8 @@ pub(crate) struct Ask<'a> {
 /// What a question needs to be allowed to do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Access<'a> {
+    /// To be somebody that the registry knows.
+    Registry,
     /// To list the registry's repositories.
     Catalog,
     /// To read a repository.
@@ -130,6 +140,7 @@ impl Wire {
             site: OnceCell::new(),
             reads: Arc::new(Semaphore::new(places)),
             writes: Arc::new(Semaphore::new(places)),
+            largest_body: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -151,6 +162,17 @@ impl Wire {
     /// A place among the requests at once that write. Taken before anything that reads for it.
     pub(crate) async fn write_slot(&self) -> OwnedSemaphorePermit {
         place(&self.writes).await
+    }
+
+    /// Bytes that may be sent in one request, as far as is known.
+    pub(crate) fn largest_body(&self) -> u64 {
+        self.largest_body.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a request with a body of `bytes` was too large. Whether anything smaller is left to try.
+    pub(crate) fn send_less_than(&self, bytes: u64) -> bool {
+        self.largest_body.fetch_min((bytes / 2).min(LARGE_BODY), Ordering::Relaxed);
+        bytes > SMALL_BODY
     }
 
     /// Resolves what an answer of this registry named as the next place to ask, and checks that it may lead there.
@@ -305,6 +327,7 @@ impl Wire {
             None => Ok(name.clone()),
         };
         let (name, scopes) = match access {
+            Access::Registry => return Ok((Scopes::none(), None)),
             Access::Catalog => return Ok((Scopes::catalog(), None)),
             Access::Pull(name) => (name, Scopes::pull(&there(name)?)),
             Access::Push(name) => (name, Scopes::push(&there(name)?)),
@@ -342,7 +365,7 @@ impl Wire {
         match &self.url {
             Some(url) => {
                 let base = url.base().clone();
-                let transport = self.transport(&base).await?;
+                let transport = self.transport(&base).await;
                 Ok(Site { base, transport })
             }
             None => self.find_by_name().await,
@@ -359,23 +382,19 @@ impl Wire {
             })
         };
         let (secure, plain) = (at("https")?, at("http")?);
-        let transport = self.transport(&secure).await?;
+        let transport = self.transport(&secure).await;
         let base = match self.host.scheme {
             Scheme::PlainHttp => plain,
-            Scheme::Https if self.registry.is_loopback() => {
-                match timeout(GREETING, greet(&transport, &secure)).await {
-                    Ok(Ok(())) => secure,
-                    Ok(Err(error)) if is_not_tls(&error) => plain,
-                    Ok(Err(error)) => return Err(error),
-                    Err(_) => plain,
-                }
-            }
+            Scheme::Https if self.registry.is_loopback() => match transport.greet(&secure).await? {
+                Greeted::Tls => secure,
+                Greeted::NotTls => plain,
+            },
             Scheme::Https => secure,
         };
         Ok(Site { base, transport })
     }
 
-    async fn transport(&self, base: &Url) -> Result<Transport> {
+    async fn transport(&self, base: &Url) -> Transport {
         let Host { tls, proxies, .. } = &self.host;
         let reach = if self.asked().is_loopback() {
             Reach::Loopback
@@ -428,14 +447,6 @@ impl TokenServer for Tokens<'_> {
         };
         Ok(response)
     }
-}
-
-/// Whether there is anybody who speaks HTTP, whatever they say.
-async fn greet(transport: &Transport, base: &Url) -> Result<()> {
-    let mut url = base.clone();
-    url.set_path("/v2/");
-    let request = Request { method: Method::HEAD, url, headers: HeaderMap::new(), body: Payload::Empty };
-    transport.send(request, Destination::Registry, "connect", None).await.map(drop)
 }
 
 /// The host that answers for a registry, and the port if it has one of its own.

@@ -13,10 +13,10 @@
 //!
 //! Everything runs in the task of the caller: nothing is spawned, and dropping the future stops all of it.
 
-use std::num::NonZeroUsize;
+use std::{collections::BTreeMap, num::NonZeroUsize};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use pier_oci::{Descriptor, MAX_MANIFEST_BYTES, Platform, Reference, Repository, Tag};
+use pier_oci::{Descriptor, Digest, MAX_MANIFEST_BYTES, Platform, Reference, Repository, Tag};
 
 use crate::{
     Completeness, Error, Event, Mounted, Origin, Progress, Result, Source, Target, manifests::Manifests,
@@ -35,8 +35,31 @@ pub struct CopyOptions {
     pub blobs_at_once: NonZeroUsize,
     /// The largest manifest that is accepted, in bytes.
     pub manifest_limit: u64,
-    /// A repository of the target that may show the blobs already, so that they can be mounted from there.
-    pub mount_from: Option<Repository>,
+    /// Repositories of the target that may show the blobs already.
+    pub mount_from: MountFrom,
+}
+
+/// From where a target may show blobs without being sent them: other repositories of its own.
+///
+/// A guess that is wrong costs one question and no bytes, so one guess is made for each blob.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MountFrom {
+    /// Where single blobs are known to be.
+    pub known: BTreeMap<Digest, Repository>,
+    /// Where all others may be.
+    pub any: Option<Repository>,
+}
+
+impl MountFrom {
+    /// All blobs may be in one repository.
+    pub fn repository(repository: Repository) -> Self {
+        Self { known: BTreeMap::new(), any: Some(repository) }
+    }
+
+    /// The best guess for a blob.
+    pub fn guess(&self, digest: &Digest) -> Option<&Repository> {
+        self.known.get(digest).or(self.any.as_ref())
+    }
 }
 
 impl Default for CopyOptions {
@@ -47,7 +70,7 @@ impl Default for CopyOptions {
             referrers: Referrers::Leave,
             blobs_at_once: const { NonZeroUsize::new(4).expect("four is not zero") },
             manifest_limit: MAX_MANIFEST_BYTES,
-            mount_from: None,
+            mount_from: MountFrom::default(),
         }
     }
 }
@@ -113,6 +136,11 @@ pub async fn copy(
 
     let plan = plan::plan(&mut manifests, source, &root, plan::Site { target, repository }, options).await?;
 
+    progress.emit(|| Event::Planned {
+        blobs: plan.blobs.len() as u64,
+        bytes: plan.blobs.iter().map(|blob| blob.size).fold(0, u64::saturating_add),
+    });
+
     let origin = Origin { source, repository: &reference.repository };
     let mut sending = stream::iter(plan.blobs)
         .map(|blob| async move { send(origin, blob, target, repository, options, progress).await })
@@ -149,10 +177,10 @@ async fn send(
         progress.emit(|| Event::Present(blob));
         return Ok(None);
     }
-    if let Some(from) = &options.mount_from
+    if let Some(from) = options.mount_from.guess(&blob.digest)
         && target.mount(repository, &blob.digest, from).await? == Mounted::Yes
     {
-        progress.emit(|| Event::Present(blob));
+        progress.emit(|| Event::Mounted { descriptor: blob, from: from.clone() });
         return Ok(None);
     }
     match target.upload(repository, &blob, origin, progress).await {

@@ -5,10 +5,10 @@
 //!
 //! | trait | is | implemented by |
 //! |---|---|---|
-//! | [`Source`] | a place to read content from | a registry client, a layout, a swarm, [`StoreSource`] |
+//! | [`Source`] | a place to read content from | a registry client, a layout, a swarm, [`StoreSource`], [`StoreRepository`] |
 //! | [`BlobStore`] | a place that keeps verified blobs | the store on disk, [`Memory`], object storage |
 //! | [`Catalog`] | names, manifests and the graph | the store on disk, [`Memory`] |
-//! | [`Target`] | a place to write images to | a registry client, a layout, [`StoreTarget`] |
+//! | [`Target`] | a place to write images to | a registry client, a layout, [`StoreTarget`], [`StoreRepository`] |
 //!
 //! Content flows by *filling*: a store says what is missing of a blob ([`Filling::missing`]), one filler
 //! fills the holes, [`Filling::commit`] verifies, and any number of readers follow while it happens
@@ -21,6 +21,7 @@
 pub mod blob;
 pub mod blob_store;
 pub mod catalog;
+pub mod chain;
 pub mod copy;
 pub mod error;
 pub mod fallback;
@@ -30,6 +31,7 @@ mod fixtures;
 pub mod following;
 pub mod manifests;
 pub mod memory;
+pub mod names;
 mod observed;
 pub mod platform;
 pub mod progress;
@@ -37,6 +39,7 @@ pub mod pump;
 pub mod ranges;
 pub mod retrying;
 pub mod source;
+pub mod store_repository;
 pub mod store_source;
 pub mod store_target;
 #[cfg(feature = "suite")]
@@ -48,19 +51,24 @@ pub mod transfer;
 pub use blob::{Blob, Body, ByteRange, ByteStream, RangeReader};
 pub use blob_store::{BlobInfo, BlobStore, Ingest, IngestKey};
 pub use catalog::{Catalog, Claim, Completeness, Page, PutManifest};
-pub use copy::{Copied, CopyOptions, Platforms, Referrers, copy};
+pub use chain::{Chain, Layer, chain};
+pub use copy::{Copied, CopyOptions, MountFrom, Platforms, Referrers, copy};
 pub use error::{Error, Result, Subject};
 pub use fallback::Fallback;
 pub use filling::{Commit, Filling, Order};
 pub use following::{Following, Withheld};
 pub use manifests::Manifests;
 pub use memory::Memory;
+pub use names::{
+    AnsweredBy, Answers, Freshness, NameCache, RememberedName, RemoteTag, Resolved, resolve_all,
+};
 pub use platform::{Selected, choose, select};
 pub use progress::{Event, Progress};
 pub use pump::pump;
 pub use ranges::RangeSet;
 pub use retrying::{Jitter, RetryPolicy, Retrying, RetryingTarget};
 pub use source::{Assurance, Opened, Source};
+pub use store_repository::StoreRepository;
 pub use store_source::StoreSource;
 pub use store_target::StoreTarget;
 pub use target::{Mounted, Origin, Target};

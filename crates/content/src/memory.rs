@@ -37,8 +37,8 @@ use self::{
     writer::Writer,
 };
 use crate::{
-    Blob, BlobInfo, BlobStore, Body, Catalog, Claim, Error, Ingest, IngestKey, Page, PutManifest, Result,
-    Subject,
+    Blob, BlobInfo, BlobStore, Body, Catalog, Claim, Error, Ingest, IngestKey, NameCache, Page, PutManifest,
+    RememberedName, RemoteTag, Result, Subject,
 };
 
 /// How long a request waits for another one on the same upload session, which is one client's business.
@@ -56,6 +56,7 @@ struct World {
     blobs: BTreeMap<Digest, Bytes>,
     parts: HashMap<PartKey, Arc<Part>>,
     names: Names,
+    remembered: HashMap<RemoteTag, RememberedName>,
 }
 
 impl World {
@@ -224,6 +225,19 @@ impl Catalog for Memory {
 
     async fn unlink(&self, repository: &RepositoryName, digest: &Digest) -> Result<()> {
         self.world().names.unlink(repository, digest)
+    }
+}
+
+#[async_trait]
+impl NameCache for Memory {
+    async fn get_many(&self, tags: &[RemoteTag]) -> Result<Vec<Option<RememberedName>>> {
+        let world = self.world();
+        Ok(tags.iter().map(|tag| world.remembered.get(tag).cloned()).collect())
+    }
+
+    async fn put_many(&self, names: &[(RemoteTag, RememberedName)]) -> Result<()> {
+        self.world().remembered.extend(names.iter().cloned());
+        Ok(())
     }
 }
 

@@ -1,8 +1,8 @@
 //! What happens, as events. One reporter in the binary draws them; a library's user may listen too.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
-use pier_oci::{Descriptor, Digest, Reference};
+use pier_oci::{Descriptor, Digest, Reference, Repository};
 
 /// Something happened to a transfer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +15,22 @@ pub enum Event {
         /// What it names.
         descriptor: Descriptor,
     },
-    /// A blob was there already, or was mounted.
+    /// It is known what has to be there in the end.
+    Planned {
+        /// Blobs of the images that the target lacks, those that it may turn out to have included.
+        blobs: u64,
+        /// Bytes of those.
+        bytes: u64,
+    },
+    /// A blob was there already.
     Present(Descriptor),
+    /// A blob was in another repository of the target, and is shown in this one from now on.
+    Mounted {
+        /// What.
+        descriptor: Descriptor,
+        /// Where it was.
+        from: Repository,
+    },
     /// A blob's transfer began or was joined; `done` bytes are there from before.
     Started {
         /// What.
@@ -37,6 +51,15 @@ pub enum Event {
     Committed(Descriptor),
     /// A manifest is stored.
     Stored(Descriptor),
+    /// A call failed, and is made again after a wait.
+    Waiting {
+        /// Who was asked.
+        origin: String,
+        /// How long the wait is.
+        delay: Duration,
+        /// Why the call failed.
+        reason: String,
+    },
 }
 
 /// Where events go. Cheap to copy; the default goes nowhere.

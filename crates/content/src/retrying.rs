@@ -10,7 +10,7 @@ use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use pier_oci::{Descriptor, Digest, Manifest, Reference, Repository, Selector};
 
-use crate::{Assurance, ByteRange, Error, Filling, Opened, Result, Source};
+use crate::{Assurance, ByteRange, Error, Event, Filling, Opened, Progress, Result, Source};
 
 mod target;
 
@@ -46,6 +46,8 @@ pub struct RetryPolicy {
     pub max_wait: Duration,
     /// Spreads the waits of many clients that failed at once.
     pub jitter: Jitter,
+    /// Told of each wait before it begins, as [`Event::Waiting`].
+    pub progress: Progress,
 }
 
 impl RetryPolicy {
@@ -59,6 +61,24 @@ impl RetryPolicy {
             max_delay: Duration::from_mins(1),
             max_wait: Duration::from_mins(10),
             jitter,
+            progress: Progress::default(),
+        }
+    }
+}
+
+/// For calls that no trait has, such as a registry's lists.
+impl RetryPolicy {
+    /// Makes attempts until one succeeds, fails for good, or was the last.
+    ///
+    /// # Errors
+    /// The last attempt's.
+    pub async fn insist<T>(&self, origin: &str, mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+        let mut patience = Patience::new(self);
+        loop {
+            match attempt().await {
+                Err(error) => patience.after(error, || origin.to_owned()).await?,
+                done => return done,
+            }
         }
     }
 }
@@ -135,13 +155,15 @@ impl<'a> Patience<'a> {
         if self.waited + delay > self.policy.max_wait {
             return Err(error);
         }
+        let origin = origin();
         tracing::debug!(
-            origin = origin(),
+            origin,
             attempt = self.failures,
             delay_ms = delay.as_millis(),
             error = &error as &dyn std::error::Error,
             "waiting before another attempt"
         );
+        self.policy.progress.emit(|| Event::Waiting { origin, delay, reason: reason(&error) });
         self.waited += delay;
         tokio::time::sleep(delay).await;
         Ok(())
@@ -153,6 +175,21 @@ impl<'a> Patience<'a> {
         let own = self.policy.first_delay.saturating_mul(factor).min(self.policy.max_delay);
         self.policy.jitter.apply(own).max(wish.unwrap_or_default()).min(self.policy.max_delay)
     }
+}
+
+/// An error with its causes, in one line. Some errors say what their cause says.
+fn reason(error: &Error) -> String {
+    let mut reason = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !reason.ends_with(&said) {
+            reason.push_str(": ");
+            reason.push_str(&said);
+        }
+        cause = error.source();
+    }
+    reason
 }
 
 #[async_trait]

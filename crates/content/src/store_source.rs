@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pier_oci::{Descriptor, Digest, Manifest, Reference, Repository, RepositoryName, Selector};
+use pier_oci::{Descriptor, Digest, Manifest, Reference, Repository, Selector};
 
-use crate::{Assurance, BlobStore, ByteRange, Catalog, Error, Opened, Result, Source, Subject};
+use crate::{
+    Assurance, BlobStore, ByteRange, Catalog, Opened, Result, Source, StoreRepository,
+    store_repository::{STORE, local_name},
+};
 
 /// A store's content, as its repositories show it.
 ///
@@ -19,31 +22,25 @@ pub struct StoreSource {
     pub catalog: Arc<dyn Catalog>,
 }
 
+impl StoreSource {
+    fn of(&self, repository: &Repository) -> Result<StoreRepository> {
+        let Self { blobs, catalog } = self.clone();
+        Ok(StoreRepository { blobs, catalog, name: local_name(repository)? })
+    }
+}
+
 #[async_trait]
 impl Source for StoreSource {
     fn name(&self) -> String {
-        "the local store".to_owned()
+        STORE.to_owned()
     }
 
     async fn resolve(&self, reference: &Reference) -> Result<Descriptor> {
-        let name = local_name(&reference.repository)?;
-        let manifest = self.catalog.resolve(&name, &reference.selector()).await?;
-        Ok(manifest.descriptor())
+        self.of(&reference.repository)?.resolve(reference).await
     }
 
     async fn manifest(&self, repository: &Repository, selector: &Selector, limit: u64) -> Result<Manifest> {
-        let name = local_name(repository)?;
-        let manifest = self.catalog.resolve(&name, selector).await?;
-        let size = manifest.size();
-        if size > limit {
-            return Err(Error::Size {
-                subject: Subject::Manifest(name, selector.clone()),
-                expected: limit,
-                actual: size,
-                origin: Some(self.name()),
-            });
-        }
-        Ok(Arc::unwrap_or_clone(manifest))
+        self.of(repository)?.manifest(repository, selector, limit).await
     }
 
     async fn open(
@@ -52,14 +49,7 @@ impl Source for StoreSource {
         descriptor: &Descriptor,
         range: ByteRange,
     ) -> Result<Opened> {
-        let name = local_name(repository)?;
-        if self.catalog.linked(&name, &descriptor.digest).await?.is_none() {
-            return Err(not_shown(name, descriptor.digest));
-        }
-        let blob = self.blobs.open(&descriptor.digest).await?;
-        let start = range.start.min(blob.size);
-        let stream = blob.read(range).await?;
-        Ok(Opened { start, size: Some(blob.size), stream })
+        self.of(repository)?.open(repository, descriptor, range).await
     }
 
     fn assurance(&self) -> Assurance {
@@ -67,19 +57,6 @@ impl Source for StoreSource {
     }
 
     async fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>> {
-        self.catalog.referrers(&local_name(repository)?, digest).await
+        self.of(repository)?.referrers(repository, digest).await
     }
-}
-
-/// The same answer whether the store has the blob or not.
-fn not_shown(repository: RepositoryName, digest: Digest) -> Error {
-    Error::NotFound { subject: Subject::RepositoryBlob(repository, digest) }
-}
-
-/// The name under which a store keeps a repository.
-pub(crate) fn local_name(repository: &Repository) -> Result<RepositoryName> {
-    repository.local_name().map_err(|error| Error::Invalid {
-        subject: Subject::Repository(repository.name.clone()),
-        reason: error.to_string(),
-    })
 }

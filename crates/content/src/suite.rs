@@ -15,6 +15,7 @@ pub mod filling;
 pub mod following;
 pub mod handles;
 pub mod names;
+pub mod remembering;
 pub mod uploads;
 
 use std::{future::Future, pin::pin, sync::Arc, task::Poll};

@@ -29,3 +29,8 @@ impl Harness for InMemory {
 
 pier_content::blob_store_suite!(InMemory);
 pier_content::catalog_suite!(InMemory);
+
+#[tokio::test]
+async fn resolved_names_are_remembered() {
+    pier_content::suite::remembering::remembers_what_it_was_told(&Memory::default()).await;
+}

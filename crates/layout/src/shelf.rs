@@ -58,7 +58,7 @@ impl Shelf {
                 None => only(holding, &entries)?,
                 Some(text) => digest_of(choose(&entries, Wanted::Text(text), holding.path())?),
             };
-            Ok(Reference { repository: placeholder(holding.path())?, tag: None, digest: Some(digest) })
+            Ok(Reference { repository: placeholder(), tag: None, digest: Some(digest) })
         })
         .await
     }
@@ -114,11 +114,10 @@ impl Shelf {
 }
 
 /// The repository that stands where the contract wants one: layouts and archives have none.
-pub(crate) fn placeholder(path: &Path) -> Result<Repository> {
-    let name = "layout".parse().map_err(|_| Error::Unsupported { what: "a layout without a name" });
-    let registry: Registry =
-        "localhost".parse().map_err(|_| Error::io("name", path, std::io::ErrorKind::InvalidInput.into()))?;
-    Ok(Repository { registry, name: name? })
+#[expect(clippy::expect_used, reason = "constant texts")]
+fn placeholder() -> Repository {
+    let registry: Registry = "localhost".parse().expect("a registry");
+    Repository { registry, name: "layout".parse().expect("a name") }
 }
 
 fn digest_of(found: Found) -> Digest {
@@ -141,21 +140,37 @@ fn only(holding: &dyn Holding, entries: &[Entry]) -> Result<Digest> {
 }
 
 fn independent(holding: &dyn Holding, entries: &[Entry]) -> Result<Vec<Entry>> {
-    let mut candidates = Vec::new();
+    let mut dependent = BTreeSet::new();
     let mut children = BTreeSet::new();
-    for entry in entries.iter().filter(|entry| is_manifest(entry)) {
-        let manifest = read_listed(holding, &entry.descriptor, MAX_MANIFEST_BYTES)?;
+    for descriptor in manifests(entries) {
+        let manifest = read_listed(holding, descriptor, MAX_MANIFEST_BYTES)?;
         children.extend(manifest.children().map(|(_, child)| child.digest));
-        if manifest.subject().is_none() {
-            candidates.push(entry.clone());
+        if manifest.subject().is_some() {
+            dependent.insert(descriptor.digest);
         }
     }
-    candidates.retain(|entry| !entry.names.is_empty() || !children.contains(&entry.descriptor.digest));
-    Ok(candidates)
+    let stands_alone = |entry: &&Entry| {
+        let digest = &entry.descriptor.digest;
+        let child = entry.names.is_empty() && children.contains(digest);
+        !child && !dependent.contains(digest) && !entry.names.iter().any(|name| is_about(name))
+    };
+    Ok(entries.iter().filter(stands_alone).cloned().collect())
 }
 
-fn is_manifest(entry: &Entry) -> bool {
-    matches!(entry.descriptor.media_type.kind(), Kind::Manifest | Kind::Index)
+/// Whether a name is one that tools without the referrers API give to what is about a manifest: `sha256-<hex>`, with
+/// or without something behind it.
+fn is_about(name: &str) -> bool {
+    let schema = name.split('.').next().unwrap_or(name);
+    schema.replacen('-', ":", 1).parse::<Digest>().is_ok()
+}
+
+/// What entries list as manifests, each once, so that an index cannot have one read any number of times.
+fn manifests(entries: &[Entry]) -> impl Iterator<Item = &Descriptor> {
+    let mut seen = BTreeSet::new();
+    let listed = entries.iter().map(|entry| &entry.descriptor);
+    listed
+        .filter(|descriptor| matches!(descriptor.media_type.kind(), Kind::Manifest | Kind::Index))
+        .filter(move |descriptor| seen.insert(descriptor.digest))
 }
 
 fn found(holding: &dyn Holding, digest: &Digest) -> Result<Extent> {
@@ -203,8 +218,8 @@ fn referrers(holding: &dyn Holding, digest: &Digest) -> Result<Vec<Descriptor>> 
             order.push(descriptor);
         }
     };
-    for entry in entries.iter().filter(|entry| is_manifest(entry)) {
-        let manifest = match read_listed(holding, &entry.descriptor, MAX_MANIFEST_BYTES) {
+    for descriptor in manifests(&entries) {
+        let manifest = match read_listed(holding, descriptor, MAX_MANIFEST_BYTES) {
             Ok(manifest) => manifest,
             // Another image that is damaged or was left out is no reason to refuse this one.
             Err(error @ (Error::NotFound { .. } | Error::Invalid { .. })) => {

@@ -7,12 +7,14 @@
 //! | [`reference`](mod@reference) | what people type: `alpine`, `host:5000/app:1.2@sha256:…` |
 //! | [`media_type`], [`platform`], [`descriptor`] | what content says about content |
 //! | [`manifest`] | manifests and indexes: bytes, digest and a parsed view that refuses confusion |
+//! | [`config`] | what an image's config says |
 //! | [`session`] | upload sessions |
 //! | [`wire`] | what client and server say over HTTP: paths, queries, errors, ranges, links, ETags, challenges |
 //! | [`json`] | JSON that says the same to every reader |
 //!
 //! Everything here is parsed at the border; inside of Pier a `Digest` or a `Tag` is valid.
 
+pub mod config;
 pub mod descriptor;
 pub mod digest;
 mod excerpt;
@@ -27,6 +29,7 @@ pub mod session;
 mod strategies;
 pub mod wire;
 
+pub use config::{ConfigError, ImageConfig, MAX_CONFIG_BYTES, RunConfig};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use manifest::{ChildKind, ImageManifest, Index, MAX_MANIFEST_BYTES, Manifest, ManifestError, View};

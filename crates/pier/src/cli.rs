@@ -1,12 +1,20 @@
 //! What can be typed.
 
+mod asking;
+mod login;
 mod registries;
+mod transfer;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::registries::RegistryOptions;
+pub(crate) use self::{
+    asking::{Completions, Delete, Inspect, ListReferrers, Repositories, Resolve, ShowManifest, Tags},
+    login::{Login, Logout},
+    registries::RegistryOptions,
+    transfer::{Copy, ProgressMode, Pull, Push, Selection},
+};
 use crate::output::Format;
 
 /// Container images where they have to be, by digest.
@@ -61,8 +69,26 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Serve a registry
     Serve(Serve),
-    /// Fetch an image from a registry into the store
+    /// Fetch images from registries into the store
     Pull(Pull),
+    /// Send an image to a registry
+    Push(Push),
+    /// Copy an image from one place to another
+    Copy(Copy),
+    /// Print what names stand for: repository@digest
+    Resolve(Resolve),
+    /// Show the digests of an image from its index down to its layers
+    Inspect(Inspect),
+    /// Print a manifest, byte for byte
+    Manifest(ShowManifest),
+    /// List the tags of a repository at its registry
+    Tags(Tags),
+    /// List the repositories of a registry
+    Catalog(Repositories),
+    /// List what refers to an image: signatures, SBOMs, attestations
+    Referrers(ListReferrers),
+    /// Remove a tag or a manifest from a registry
+    Delete(Delete),
     /// List the images in the store
     Images(Images),
     /// Remove images from the store
@@ -71,6 +97,12 @@ pub(crate) enum Command {
     Prune(Prune),
     /// Check that everything in the store is what its digest says
     Fsck(Fsck),
+    /// Check credentials for a registry and keep them where Docker and Podman find them
+    Login(Login),
+    /// Forget the credentials for a registry
+    Logout(Logout),
+    /// Print a script that completes commands in a shell
+    Completions(Completions),
 }
 
 #[derive(Debug, Args)]
@@ -87,15 +119,6 @@ pub(crate) struct Serve {
     /// How long requests may take to finish after a signal to stop [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) drain_timeout: Option<Duration>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Pull {
-    /// The image
-    #[arg(value_name = "REF", value_parser = str::parse::<pier_oci::Reference>)]
-    pub(crate) reference: pier_oci::Reference,
-    #[command(flatten)]
-    pub(crate) registries: RegistryOptions,
 }
 
 #[derive(Debug, Args)]

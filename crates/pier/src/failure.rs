@@ -2,9 +2,11 @@
 
 use std::{error::Error as _, fmt::Write as _, process::ExitCode};
 
-use pier_content::Error;
-use pier_oci::{NameError, ReferenceError};
+use pier_content::{Error, Subject};
+use pier_oci::{NameError, ReferenceError, Selector};
 use pier_store::OpenError;
+
+use crate::signals::Signal;
 
 /// What the exit status says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub(crate) enum Status {
     Integrity,
     /// Denied.
     Denied,
+    /// A signal came.
+    Stopped(Signal),
 }
 
 impl Status {
@@ -33,7 +37,17 @@ impl Status {
             Self::Unfinished => 3,
             Self::Integrity => 4,
             Self::Denied => 5,
+            // What shells say of a command that a signal ended.
+            Self::Stopped(Signal::Interrupt) => 130,
+            Self::Stopped(Signal::Terminate) => 143,
         }
+    }
+
+    /// Which of two outcomes a command that had both ends with. Content that is not what it should be goes before all else, because
+    /// somebody has to look; else it is the higher number.
+    pub(crate) fn worse(self, other: Self) -> Self {
+        let weight = |status: Self| if status == Self::Integrity { u8::MAX } else { status.code() };
+        if weight(other) > weight(self) { other } else { self }
     }
 }
 
@@ -61,6 +75,11 @@ impl Failure {
         self
     }
 
+    /// The same, with what it happened at in front.
+    pub(crate) fn within(self, place: &str) -> Self {
+        Self { error: self.error.context(place.to_owned()), ..self }
+    }
+
     /// The message with all of its causes, in one line.
     pub(crate) fn message(&self) -> String {
         let mut message = String::new();
@@ -86,6 +105,7 @@ impl From<Error> for Failure {
         let status = match &error {
             Error::NotFound { .. }
             | Error::NoSuchImage { .. }
+            | Error::NoPlatform { .. }
             | Error::Missing { .. }
             | Error::InUse { .. } => Status::No,
             Error::Integrity { .. } | Error::Size { .. } => Status::Integrity,
@@ -98,12 +118,8 @@ impl From<Error> for Failure {
             Error::Denied { .. } | Error::Untrusted { .. } => Status::Denied,
             _ => Status::Unfinished,
         };
-        let hint = error.hint();
-        let failure = Self::new(status, error.into());
-        match hint {
-            Some(hint) => failure.with_hint(hint),
-            None => failure,
-        }
+        let hint = hint(&error);
+        Self { hint, ..Self::new(status, error.into()) }
     }
 }
 
@@ -136,6 +152,16 @@ impl From<NameError> for Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::new(Status::Unfinished, error)
+    }
+}
+
+/// What to do about it, in words of the command line where it has a command for that.
+fn hint(error: &Error) -> Option<String> {
+    match error {
+        Error::NotFound { subject: Subject::RemoteManifest(repository, Selector::Tag(_)) } => {
+            Some(format!("`pier tags {repository}` lists what is there"))
+        }
+        error => error.hint().map(Into::into),
     }
 }
 

@@ -5,8 +5,11 @@
 //! | [`cli`] | what can be typed |
 //! | [`config`] | flags over environment over `pier.toml` over defaults |
 //! | [`commands`] | a file for each verb; thin, the work is in the libraries |
+//! | [`place`], [`stored_name`] | where images are, as it is typed |
+//! | [`progress`] | what is moving, on standard error |
 //! | [`registries`] | the way to registries: settings, credentials, mirrors |
 //! | [`serve`] | sockets, connections, shutdown |
+//! | [`signals`] | SIGINT and SIGTERM |
 //! | [`output`], [`failure`], [`logging`] | stdout is data, stderr is talk; exit statuses; hints |
 //! | `reference` | a test: the reference documentation says what the code does |
 //!
@@ -18,10 +21,14 @@ mod config;
 mod failure;
 mod logging;
 mod output;
+mod place;
+mod progress;
 #[cfg(test)]
 mod reference;
 mod registries;
 mod serve;
+mod signals;
+mod stored_name;
 
 use std::process::ExitCode;
 
@@ -61,10 +68,22 @@ fn run(cli: Cli, output: &Output) -> Result<failure::Status, Failure> {
         match cli.command {
             Command::Serve(options) => commands::serve::run(&options, &config).await,
             Command::Pull(options) => commands::pull::run(&options, &config, output).await,
+            Command::Push(options) => commands::push::run(&options, &config, output).await,
+            Command::Copy(options) => commands::copy::run(&options, &config, output).await,
+            Command::Resolve(options) => commands::resolve::run(&options, &config, output).await,
+            Command::Inspect(options) => commands::inspect::run(&options, &config, output).await,
+            Command::Manifest(options) => commands::manifest::run(&options, &config, output).await,
+            Command::Tags(options) => commands::tags::run(&options, &config, output).await,
+            Command::Catalog(options) => commands::catalog::run(&options, &config, output).await,
+            Command::Referrers(options) => commands::referrers::run(&options, &config, output).await,
+            Command::Delete(options) => commands::delete::run(&options, &config, output).await,
             Command::Images(options) => commands::images::run(&options, &config, output).await,
             Command::Rm(options) => commands::rm::run(&options, &config, output).await,
             Command::Prune(options) => commands::prune::run(&options, &config, output).await,
             Command::Fsck(options) => commands::fsck::run(&options, &config, output).await,
+            Command::Login(options) => commands::login::run(&options, &config, output).await,
+            Command::Logout(options) => commands::logout::run(&options, &config, output).await,
+            Command::Completions(options) => commands::completions::run(&options),
         }
     });
     // A read of a device that hangs must not keep the process from ending.

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Status};
 
 /// How data is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,10 @@ impl Output {
         Self { format }
     }
 
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
     /// Writes data: as JSON, or as the text that `text` makes of it.
     pub(crate) fn data<T: Serialize>(
         &self,
@@ -43,7 +47,22 @@ impl Output {
         if !written.is_empty() && !written.ends_with('\n') {
             written.push('\n');
         }
-        print(&written)
+        write(written.as_bytes())
+    }
+
+    /// Whether data is JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// How a command ends that tried several things: with the first failure, after saying the others.
+    pub(crate) fn first_failure(&self, failures: Vec<Failure>) -> Result<Status, Failure> {
+        let mut failures = failures.into_iter();
+        let Some(first) = failures.next() else { return Ok(Status::Done) };
+        for failure in failures {
+            self.failure(&failure);
+        }
+        Err(first)
     }
 
     /// Says why a command failed, and what to do.
@@ -70,13 +89,30 @@ impl Output {
 
 /// Writes one line of data that is the same in both formats.
 pub(crate) fn line(line: &str) -> Result<(), Failure> {
-    print(&format!("{line}\n"))
+    write(format!("{line}\n").as_bytes())
+}
+
+/// Writes bytes as they are: what they hash to is what a reader of standard output hashes.
+pub(crate) fn exactly(bytes: &[u8]) -> Result<(), Failure> {
+    write(bytes)
+}
+
+/// Tells people something beside the data.
+pub(crate) fn note(note: &str) {
+    // Nobody is left to tell when even this cannot be written.
+    let _ = writeln!(io::stderr(), "{note}");
+}
+
+/// Writes one line of talk.
+pub(crate) fn talk(line: &str) {
+    // Nobody is left to tell when even this cannot be written.
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// A reader that has gone, as in `pier images | head`, is no error; a full disk is.
-fn print(text: &str) -> Result<(), Failure> {
+fn write(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(anyhow::Error::new(error).context("cannot write to standard output").into())
         }

@@ -10,7 +10,7 @@ use std::{env, path::PathBuf, sync::Arc};
 use pier_client::{
     Authorities, Client, ClientIdentity, HostSettings, Hosts, HostsFolder, Proxies, Scheme, Timeouts,
     Verification,
-    credentials::{CredentialFiles, Locations},
+    credentials::{CredentialFiles, CredentialSource, Locations},
 };
 use pier_content::Result;
 
@@ -20,6 +20,16 @@ use crate::{cli::RegistryOptions, config::Config, failure::Failure};
 
 /// The client that commands talk to registries with.
 pub(crate) fn client(config: &Config, options: &RegistryOptions) -> Result<Client, Failure> {
+    let files = CredentialFiles::new(locations(config, options)?);
+    client_as(config, options, Arc::new(files))
+}
+
+/// The same for somebody else than the files say.
+pub(crate) fn client_as(
+    config: &Config,
+    options: &RegistryOptions,
+    credentials: Arc<dyn CredentialSource>,
+) -> Result<Client, Failure> {
     let section = &config.client;
     let timeouts = Timeouts {
         connect: section.connect_timeout,
@@ -28,7 +38,7 @@ pub(crate) fn client(config: &Config, options: &RegistryOptions) -> Result<Clien
     };
     let client = Client::builder()
         .hosts(hosts(config, options)?)
-        .credentials(Arc::new(CredentialFiles::new(locations(config, options)?)))
+        .credentials(credentials)
         .timeouts(timeouts)
         .attempts(section.attempts)
         .sessions(Arc::new(PushesOnDisk::below(&config.data)))

@@ -7,10 +7,9 @@ mod listener;
 mod observed;
 mod origin_check;
 mod pulse;
-mod signals;
 mod socket;
 
-pub(crate) use self::{listener::listen, signals::Signals};
+pub(crate) use self::listener::listen;
 
 use pier_registry::Registry;
 
@@ -18,6 +17,7 @@ use self::{connections::Connections, listener::Listener};
 use crate::{
     config::ServeSection,
     failure::{Failure, Status},
+    signals::Signals,
 };
 
 /// Serves until a signal comes; then requests in flight finish, and a second signal ends at once.
@@ -39,7 +39,7 @@ pub(crate) async fn run(
         tokio::select! {
             accepted = listener.accept(), if connections.has_room() => connections.start(accepted),
             () = connections.one_ended(), if !connections.is_empty() => {}
-            () = signals.next() => break,
+            _ = signals.next() => break,
         }
     }
     drop(listener);
@@ -53,7 +53,7 @@ pub(crate) async fn run(
             tracing::info!("stopped");
             Ok(Status::Done)
         }
-        () = signals.next() => {
+        _ = signals.next() => {
             tracing::warn!("ended by a second signal; unfinished uploads are kept");
             Ok(Status::Unfinished)
         }

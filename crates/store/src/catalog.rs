@@ -4,6 +4,7 @@ pub(crate) mod blob_rows;
 pub(crate) mod columns;
 pub(crate) mod database;
 pub(crate) mod manifest_rows;
+pub(crate) mod name_rows;
 mod readers;
 mod remembered;
 mod writer;

@@ -23,8 +23,7 @@ impl Clock {
 
     /// Milliseconds since 1970, the unit of every time in the catalog.
     pub(crate) fn now(&self) -> Moment {
-        let since = (self.0)().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Moment(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        Moment::from_system((self.0)())
     }
 }
 
@@ -39,6 +38,12 @@ impl fmt::Debug for Clock {
 pub(crate) struct Moment(pub(crate) i64);
 
 impl Moment {
+    /// Times before 1970 become 1970.
+    pub(crate) fn from_system(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
     pub(crate) fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }

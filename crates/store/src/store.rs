@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use pier_content::{
-    Blob, BlobInfo, BlobStore, Body, Catalog, Claim, Error, Ingest, IngestKey, Page, PutManifest, Result,
-    Subject,
+    Blob, BlobInfo, BlobStore, Body, Catalog, Claim, Error, Ingest, IngestKey, NameCache, Page, PutManifest,
+    RememberedName, RemoteTag, Result, Subject,
 };
 use pier_oci::{Descriptor, Digest, Manifest, RepositoryName, Selector, Tag};
 use tokio::sync::Semaphore;
@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use crate::{
     Clock, OpenError,
     blobs::Blobs,
-    catalog::{CatalogFile, blob_rows, database::not_found, manifest_rows},
+    catalog::{CatalogFile, blob_rows, database::not_found, manifest_rows, name_rows},
     data_dir::DataDir,
     part::{Join, PartTable},
 };
@@ -271,6 +271,23 @@ impl Catalog for Store {
             .write("unlink a blob", move |connection| {
                 blob_rows::unlink(connection, &repository, &digest, now)
             })
+            .await
+    }
+}
+
+#[async_trait]
+impl NameCache for Store {
+    async fn get_many(&self, tags: &[RemoteTag]) -> Result<Vec<Option<RememberedName>>> {
+        let tags = tags.to_vec();
+        self.context.catalog.read(move |connection| name_rows::get_many(connection, &tags)).await
+    }
+
+    async fn put_many(&self, names: &[(RemoteTag, RememberedName)]) -> Result<()> {
+        let now = self.context.clock.now();
+        let names = names.to_vec();
+        self.context
+            .catalog
+            .write("remember resolved names", move |connection| name_rows::put_many(connection, &names, now))
             .await
     }
 }

@@ -4,7 +4,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pier_content::suite::{Harness, Stores};
+use pier_content::{
+    NameCache,
+    suite::{Harness, Stores},
+};
 use pier_store::{Store, StoreOptions};
 use tempfile::TempDir;
 
@@ -41,3 +44,15 @@ impl Harness for OnDisk {
 
 pier_content::blob_store_suite!(OnDisk);
 pier_content::catalog_suite!(OnDisk);
+
+#[tokio::test]
+async fn resolved_names_are_remembered() {
+    use pier_content::suite::remembering::remembers_what_it_was_told;
+    let OnDisk { store, folder } = OnDisk::fresh();
+    remembers_what_it_was_told(&*store).await;
+    // Another process knows them at once.
+    let name: pier_oci::Reference = "a.example/app:2".parse().unwrap();
+    let tag = pier_content::RemoteTag { repository: name.repository, tag: name.tag.unwrap() };
+    let known = NameCache::get_many(&*open(&folder), &[tag]).await.unwrap();
+    assert_eq!(known[0].as_ref().unwrap().descriptor.digest, pier_oci::Digest::sha256(b"second"));
+}

@@ -14,6 +14,7 @@ mod docker_registry;
 mod dockerd;
 mod go_tool;
 mod nginx;
+mod podman;
 mod skopeo;
 
 use std::ffi::OsString;
@@ -27,6 +28,7 @@ pub use docker_registry::DockerRegistry;
 pub use dockerd::Dockerd;
 pub use go_tool::{Crane, Oras, Regctl};
 pub use nginx::{Nginx, Sendfile};
+pub use podman::Podman;
 pub use skopeo::Skopeo;
 
 use crate::skip::Unmet;

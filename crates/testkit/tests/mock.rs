@@ -16,11 +16,13 @@ use base64::engine::general_purpose::STANDARD;
 use client::{Answer, exchange, get, put};
 use pier_oci::wire::query::percent_encoded;
 use pier_oci::wire::{Bearer, Challenge, challenges};
-use pier_oci::{Digest, RepositoryName};
+use pier_oci::{Digest, RepositoryName, Selector};
+use pier_testkit::engine::Oras;
 use pier_testkit::image::{BuiltImage, ImageBuilder, Packing, Tree};
 use pier_testkit::mock::{
     self, Access, Credentials, HugeBlob, Manners, Place, Presence, Ranges, Registry, Violation,
 };
+use pier_testkit::skip::or_skip;
 
 /// A client that does what challenges and locations say, and nothing else.
 struct Model<'a> {
@@ -220,6 +222,44 @@ async fn a_client_that_does_what_it_is_told_gets_along_with_each() {
             _ => [201, 201],
         };
         assert_eq!(statuses, expected, "{}", manners.name);
+        assert_eq!(registry.violations(), [], "{}", manners.name);
+    }
+}
+
+/// Docker's `config.json` with one login.
+fn docker_config(registry: &Registry, credentials: Option<&Credentials>) -> String {
+    let entry = match credentials {
+        Some(Credentials::Password { username, password }) => {
+            serde_json::json!({ "auth": STANDARD.encode(format!("{username}:{password}")) })
+        }
+        Some(Credentials::IdentityToken { username, token }) => {
+            serde_json::json!({ "auth": STANDARD.encode(format!("{username}:")), "identitytoken": token })
+        }
+        None => return "{}".to_owned(),
+    };
+    serde_json::json!({ "auths": { registry.address().to_string(): entry } }).to_string()
+}
+
+/// A client that was not made for these registries but for the real ones.
+#[tokio::test]
+async fn oras_gets_along_with_those_that_it_knows() {
+    let Some(oras) = or_skip(Oras::find()) else { return };
+    // It takes no realm without a scheme, and has no way around HEAD.
+    let unknown = [mock::HARBOR.name, mock::NO_MANIFEST_HEAD.name];
+    for manners in mock::ALL.into_iter().filter(|manners| !unknown.contains(&manners.name)) {
+        let (registry, credentials) = start(manners).await;
+        let config = docker_config(&registry, credentials.as_ref());
+        std::fs::write(oras.config().join("config.json"), config).unwrap();
+        let image = image("layer");
+        registry.push(&image, "team/app:v1").await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let [from, to] = ["team/app:v1", "team/new:v2"].map(|name| registry.image_ref(name));
+        let layout = format!("{}:v1", folder.path().display());
+        oras.run(&["copy", "--from-plain-http", "--to-oci-layout", &from, &layout]).unwrap();
+        oras.run(&["copy", "--from-plain-http", "--to-plain-http", &from, &to]).unwrap();
+        let (repository, tag) = ("team/new".parse().unwrap(), Selector::Tag("v2".parse().unwrap()));
+        let copied = registry.behind().catalog().resolve(&repository, &tag).await.unwrap();
+        assert_eq!(copied.digest(), image.root.digest, "{}", manners.name);
         assert_eq!(registry.violations(), [], "{}", manners.name);
     }
 }

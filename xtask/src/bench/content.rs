@@ -7,6 +7,9 @@ use sha2::{Digest as _, Sha256};
 /// The unit in which blobs are made, hashed and written.
 pub(super) const MIB: usize = 1 << 20;
 
+/// How what is compressed with gzip begins: a header without a name, and a stored block that is not the last.
+pub(super) const GZIP: [u8; 11] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 0];
+
 /// How much docker and skopeo put in one HTTP chunk: the buffer of Go's `io.Copy`.
 const CHUNK: usize = 32 << 10;
 
@@ -29,7 +32,8 @@ pub(super) struct Blob<'a> {
 
 impl Content {
     pub(super) fn new(mebibytes: usize) -> Self {
-        let pattern = random(MIB);
+        let mut pattern = random(MIB);
+        pattern[..GZIP.len()].copy_from_slice(&GZIP);
         let mut prefix = Sha256::new();
         for _ in 1..mebibytes {
             prefix.update(&pattern);
@@ -40,7 +44,7 @@ impl Content {
     /// Blobs with different numbers have different digests.
     pub(super) fn blob(&self, number: u64) -> Blob<'_> {
         let mut last = self.pattern.clone();
-        last[..8].copy_from_slice(&number.to_le_bytes());
+        last[16..24].copy_from_slice(&number.to_le_bytes());
         let digest = digest(self.prefix.clone().chain_update(&last));
         Blob { content: self, last, digest }
     }

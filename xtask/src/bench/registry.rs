@@ -16,7 +16,7 @@ use super::floor::{self, Cost};
 use super::load::{Answered, Connection, many_gets, many_puts};
 use super::memory::UsedMemory;
 use super::placement::Apart;
-use super::report::{Bound, Promise, Report};
+use super::report::{Bound, Over, Promise, Report};
 use super::server::{Role, Server, build_pier};
 use super::{Contestant, RegistryOptions};
 
@@ -40,18 +40,38 @@ const CPU_PER_REQUEST: &str = "CPU µs/request";
 
 /// What Pier promises. Rates are bounded by the generator too; the CPU of a request, in the row below a rate, is not.
 const PROMISES: [Promise; 7] = [
-    Promise { work: GET_BLOB, measure: CPU_PER_GIB, over: "docker-registry", bound: Bound::AtMost(1.0) },
-    Promise { work: GET_BLOB, measure: CPU_PER_GIB, over: "nginx", bound: Bound::AtMost(1.0) },
-    Promise { work: GET_BLOB, measure: CPU_PER_GIB, over: "nginx-sendfile", bound: Bound::AtMost(1.0) },
-    Promise { work: PUSH_BLOB, measure: CPU_PER_GIB, over: BASELINE, bound: Bound::AtMost(1.5) },
+    Promise {
+        work: GET_BLOB,
+        measure: CPU_PER_GIB,
+        over: Over::Of("docker-registry"),
+        bound: Bound::AtMost(1.0),
+    },
+    Promise { work: GET_BLOB, measure: CPU_PER_GIB, over: Over::Of("nginx"), bound: Bound::AtMost(1.0) },
+    Promise {
+        work: GET_BLOB,
+        measure: CPU_PER_GIB,
+        over: Over::Of("nginx-sendfile"),
+        bound: Bound::AtMost(1.0),
+    },
+    Promise { work: PUSH_BLOB, measure: CPU_PER_GIB, over: Over::Of(BASELINE), bound: Bound::AtMost(1.5) },
     Promise {
         work: PUSH_BLOB,
         measure: CPU_PER_GIB,
-        over: "docker-registry",
+        over: Over::Of("docker-registry"),
         bound: Bound::AtMost(1.0 / 3.0),
     },
-    Promise { work: GET_MANIFEST, measure: RATE, over: "docker-registry", bound: Bound::AtLeast(5.0) },
-    Promise { work: PUT_MANIFEST, measure: RATE, over: "docker-registry", bound: Bound::AtLeast(5.0) },
+    Promise {
+        work: GET_MANIFEST,
+        measure: RATE,
+        over: Over::Of("docker-registry"),
+        bound: Bound::AtLeast(5.0),
+    },
+    Promise {
+        work: PUT_MANIFEST,
+        measure: RATE,
+        over: Over::Of("docker-registry"),
+        bound: Bound::AtLeast(5.0),
+    },
 ];
 
 /// How much of everything.

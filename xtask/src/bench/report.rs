@@ -19,13 +19,24 @@ struct Series {
     samples: Vec<f64>,
 }
 
-/// A promise: one server's median over another's is at most, or at least, so much.
+/// A promise: one server's median over something is at most, or at least, so much.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Promise {
     pub(super) work: &'static str,
     pub(super) measure: &'static str,
-    pub(super) over: &'static str,
+    pub(super) over: Over,
     pub(super) bound: Bound,
+}
+
+/// What a median is held against.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Over {
+    /// Another server's median.
+    Of(&'static str),
+    /// The least median of those who did the work.
+    LeastOf(&'static [&'static str]),
+    /// A number, in the measure's unit.
+    Amount(f64),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +50,8 @@ pub(super) enum Bound {
 struct Ratio {
     promise: Promise,
     value: f64,
+    /// Whose median, or which number, it is held against.
+    over: String,
 }
 
 impl Report {
@@ -79,7 +92,8 @@ impl Report {
             text.push_str("\n| ratio | promised | measured | kept |\n|---|--:|--:|---|\n");
         }
         for ratio in ratios {
-            let Promise { work, measure, over, bound } = ratio.promise;
+            let Promise { work, measure, bound, .. } = ratio.promise;
+            let over = &ratio.over;
             let kept = if ratio.kept() { "yes" } else { "NO" };
             let _ = writeln!(
                 text,
@@ -97,7 +111,8 @@ impl Report {
             json!({"work": work, "measure": measure, "server": server, "median": median(samples), "samples": samples})
         }).collect();
         let ratios: Vec<_> = self.ratios(subject, promises).iter().map(|ratio| {
-            let Promise { work, measure, over, bound } = ratio.promise;
+            let Promise { work, measure, bound, .. } = ratio.promise;
+            let over = &ratio.over;
             json!({"work": work, "measure": measure, "server": subject, "over": over, "promised": bound.words(), "value": ratio.value, "kept": ratio.kept()})
         }).collect();
         json!({"series": series, "ratios": ratios})
@@ -109,10 +124,21 @@ impl Report {
             .iter()
             .filter_map(|&promise| {
                 let ours = self.median(promise.work, promise.measure, subject)?;
-                let theirs = self.median(promise.work, promise.measure, promise.over)?;
-                Some(Ratio { promise, value: ours / theirs })
+                let (over, theirs) = self.over(promise)?;
+                Some(Ratio { promise, value: ours / theirs, over })
             })
             .collect()
+    }
+
+    fn over(&self, Promise { work, measure, over, .. }: Promise) -> Option<(String, f64)> {
+        match over {
+            Over::Of(server) => Some((server.to_owned(), self.median(work, measure, server)?)),
+            Over::LeastOf(servers) => servers
+                .iter()
+                .filter_map(|&server| Some((server.to_owned(), self.median(work, measure, server)?)))
+                .min_by(|one, other| one.1.total_cmp(&other.1)),
+            Over::Amount(amount) => Some((readable(amount), amount)),
+        }
     }
 
     fn median(&self, work: &str, measure: &str, server: &str) -> Option<f64> {

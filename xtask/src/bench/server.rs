@@ -1,5 +1,6 @@
 //! The servers that are compared, each started afresh on a port of its own.
 
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -97,12 +98,16 @@ struct Pier {
 }
 
 impl Pier {
+    /// Its log goes to a file beside its data, as that of the others does.
     fn start(program: &Path, data: &Path) -> anyhow::Result<Self> {
+        let log = data.with_extension("log");
+        let said = File::create(&log).with_context(|| format!("cannot write `{}`", log.display()))?;
         let mut child = Command::new(program)
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(said)
             .spawn()
             .with_context(|| format!("cannot run `{}`", program.display()))?;
         // It says where it listens when it does, and closes its output if it never will.
@@ -112,7 +117,12 @@ impl Pier {
         let address =
             line.trim().strip_prefix("listening on http://").and_then(|address| address.parse().ok());
         let pier = address.map(|address| Self { child, address });
-        ensure!(pier.is_some(), "pier did not say where it listens but `{}`", line.trim());
+        ensure!(
+            pier.is_some(),
+            "pier did not say where it listens but `{}`: {}",
+            line.trim(),
+            fs::read_to_string(&log).unwrap_or_default()
+        );
         pier.context("just checked")
     }
 }

@@ -1,3 +1,5 @@
+//! Challenges and refusals, answered against a token server in memory.
+
 use std::{
     collections::VecDeque,
     sync::atomic::{AtomicUsize, Ordering},

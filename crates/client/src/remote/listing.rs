@@ -39,6 +39,17 @@ struct Repositories {
 }
 
 impl Remote {
+    /// Asks the registry whether it knows us: that it speaks the distribution API, and takes our credentials if it wants any
+    /// (specification, end-1).
+    ///
+    /// # Errors
+    /// [`Denied`](Error::Denied) when it wants other credentials, or any where there are none.
+    pub async fn greet(&self) -> Result<()> {
+        let path = Endpoint::Base.to_string();
+        let subject = Subject::Registry(self.wire.name());
+        self.wire.ask(ask(Method::GET, &path, "greet a registry", Access::Registry, subject)).await.map(drop)
+    }
+
     /// All tags of a repository, in the registry's order, which is byte order where it follows the specification.
     pub async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>> {
         let name = self.name_of(repository)?;
@@ -147,8 +158,7 @@ impl Remote {
                 .headers()
                 .get_all(header::LINK)
                 .iter()
-                .filter_map(|value| link::next_page(value.to_str().ok()?))
-                .next()
+                .find_map(|value| link::next_page(value.to_str().ok()?))
                 .map(str::to_owned);
             let from = answer.url().clone();
             match answer.read(PAGE_BYTES, operation).await? {

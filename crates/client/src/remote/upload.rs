@@ -1,12 +1,13 @@
 //! Sending a blob to a registry: begun once, gone on with after every interruption, verified before it is finished.
 //!
 //! The session's URL is the registry's and is used as it came; it may change with every answer. A small blob goes in one request behind the
-//! POST, so that many small blobs do not wait for a third answer each; a larger one is a PATCH that can be gone on with.
+//! POST, so that many small blobs do not wait for a third answer each; a larger one is a PATCH that can be gone on with, or several where
+//! something on the way does not let so much through at once.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt as _;
 use http::{HeaderValue, Method, StatusCode, header};
-use pier_content::{ByteRange, Error, Event, Opened, Origin, Progress, Result, Subject};
+use pier_content::{ByteRange, Error, Event, Origin, Progress, Result, Subject};
 use pier_oci::{
     Descriptor, Digest, Repository, RepositoryName,
     wire::{Chunk, Endpoint, ErrorCode},
@@ -18,12 +19,23 @@ use super::{
     sending::{Sent, outgoing},
 };
 use crate::{
+    refusal::Refusal,
     transport::{Payload, Response, Stalls},
     wire::{Access, Ask, Target},
 };
 
 /// Blobs up to this many bytes are held in memory and sent in one request.
 const AT_ONCE: u64 = 1 << 20;
+
+/// One blob on its way to one repository.
+struct Upload<'a> {
+    remote: &'a Remote,
+    repository: &'a Repository,
+    name: &'a RepositoryName,
+    blob: &'a Descriptor,
+    origin: Origin<'a>,
+    progress: &'a Progress,
+}
 
 /// An upload at a registry.
 struct Session {
@@ -36,42 +48,15 @@ impl Remote {
     pub(super) async fn upload_blob(
         &self,
         repository: &Repository,
-        descriptor: &Descriptor,
+        blob: &Descriptor,
         origin: Origin<'_>,
         progress: &Progress,
     ) -> Result<()> {
+        let name = self.name_of(repository)?;
         let _slot = self.wire.write_slot().await;
-        let session = match self.known_session(repository, descriptor).await? {
-            Some(session) => session,
-            None => self.new_session(repository, descriptor).await?,
-        };
-        progress.emit(|| Event::Started { descriptor: descriptor.clone(), done: session.offset });
-        let resumed = session.offset > 0;
-        let outcome = if descriptor.size <= AT_ONCE && !resumed {
-            self.send_at_once(repository, descriptor, session, origin, progress).await
-        } else {
-            self.send_and_finish(repository, descriptor, session, origin, progress).await
-        };
-        let error = match outcome {
-            Ok(()) => {
-                self.sessions.forget(repository, &descriptor.digest);
-                progress.emit(|| Event::Committed(descriptor.clone()));
-                return Ok(());
-            }
-            Err(error) if error.is_retryable() => return Err(error),
-            Err(error) => error,
-        };
-        // What it has of this upload is of no use to anybody.
-        self.sessions.forget(repository, &descriptor.digest);
-        if !(resumed && error.is_integrity()) {
-            return Err(error);
-        }
-        // Some of it came from an earlier run, so nobody can say whose bytes were wrong: once more, whole.
-        progress.emit(|| Event::Discarded(descriptor.digest));
-        let session = self.new_session(repository, descriptor).await?;
-        self.send_and_finish(repository, descriptor, session, origin, progress).await?;
-        self.sessions.forget(repository, &descriptor.digest);
-        progress.emit(|| Event::Committed(descriptor.clone()));
+        Upload { remote: self, repository, name, blob, origin, progress }.run().await?;
+        self.sessions.forget(repository, &blob.digest);
+        progress.emit(|| Event::Committed(blob.clone()));
         Ok(())
     }
 
@@ -80,50 +65,6 @@ impl Remote {
         if let Ok(location) = self.location(answer).await {
             self.sessions.keep(repository, digest, location.as_str());
         }
-    }
-
-    /// An upload that was begun before, if the registry still knows it.
-    async fn known_session(
-        &self,
-        repository: &Repository,
-        descriptor: &Descriptor,
-    ) -> Result<Option<Session>> {
-        let Some(location) = self.sessions.find(repository, &descriptor.digest) else { return Ok(None) };
-        let Ok(url) = Url::parse(&location) else { return Ok(None) };
-        // What was kept is held against the same rules as what an answer says.
-        let location = self.wire.resolve(&location, &url).await?;
-        let name = self.name_of(repository)?;
-        let get =
-            about(Method::GET, &location, "ask how far an upload is", name, repository, &descriptor.digest);
-        let answer = match self.wire.ask_in(None, get).await {
-            Ok(answer) => answer,
-            Err(error) if error.is_retryable() => return Err(error),
-            Err(_) => {
-                self.sessions.forget(repository, &descriptor.digest);
-                return Ok(None);
-            }
-        };
-        let offset = answer.header(header::RANGE).map_or(0, received);
-        if offset > descriptor.size {
-            self.sessions.forget(repository, &descriptor.digest);
-            return Ok(None);
-        }
-        let location = self.location(&answer).await.unwrap_or(location);
-        Ok(Some(Session { location, offset }))
-    }
-
-    async fn new_session(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Session> {
-        let name = self.name_of(repository)?;
-        let path = Endpoint::Uploads { repository: name.clone() }.to_string();
-        let subject = Subject::RemoteRepository(repository.clone());
-        let mut post = ask(Method::POST, &path, "begin an upload", Access::Push(name), subject);
-        post.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-        let answer = self.wire.ask_in(None, post).await?;
-        let location = self.location(&answer).await?;
-        if descriptor.size > AT_ONCE {
-            self.sessions.keep(repository, &descriptor.digest, location.as_str());
-        }
-        Ok(Session { location, offset: 0 })
     }
 
     /// Where an upload goes on, as an answer says.
@@ -136,147 +77,192 @@ impl Remote {
         })?;
         self.wire.resolve(location, answer.url()).await
     }
+}
 
-    async fn send_at_once(
-        &self,
-        repository: &Repository,
-        descriptor: &Descriptor,
-        session: Session,
-        origin: Origin<'_>,
-        progress: &Progress,
-    ) -> Result<()> {
-        let bytes = read_whole(origin, descriptor).await?;
+impl Upload<'_> {
+    async fn run(&self) -> Result<()> {
+        let session = match self.known_session().await? {
+            Some(session) => session,
+            None => self.new_session().await?,
+        };
+        self.progress.emit(|| Event::Started { descriptor: self.blob.clone(), done: session.offset });
+        let resumed = session.offset > 0;
+        let outcome = if self.blob.size <= AT_ONCE && !resumed {
+            self.send_at_once(session).await
+        } else {
+            self.send(session).await
+        };
+        match outcome {
+            Err(error) if !error.is_retryable() => {
+                // What it has of this upload is of no use to anybody.
+                self.remote.sessions.forget(self.repository, &self.blob.digest);
+                if !(resumed && error.is_integrity()) {
+                    return Err(error);
+                }
+                // Some of it came from an earlier run, so nobody can say whose bytes were wrong: once more, whole.
+                self.progress.emit(|| Event::Discarded(self.blob.digest));
+                let session = self.new_session().await?;
+                self.send(session).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// An upload that was begun before, if the registry still knows it.
+    async fn known_session(&self) -> Result<Option<Session>> {
+        let Self { remote, repository, blob, .. } = self;
+        let Some(kept) = remote.sessions.find(repository, &blob.digest) else { return Ok(None) };
+        let forget = || {
+            remote.sessions.forget(repository, &blob.digest);
+            Ok(None)
+        };
+        let Ok(url) = Url::parse(&kept) else { return forget() };
+        // What was kept is held against the same rules as what an answer says.
+        let Ok(location) = remote.wire.resolve(&kept, &url).await else { return forget() };
+        let get = self.about(Method::GET, &location, "ask how far an upload is");
+        let answer = match remote.wire.ask_in(None, get).await {
+            Ok(answer) => answer,
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(_) => return forget(),
+        };
+        let offset = answer.header(header::RANGE).map_or(0, received);
+        if offset > blob.size {
+            return forget();
+        }
+        let location = remote.location(&answer).await.unwrap_or(location);
+        Ok(Some(Session { location, offset }))
+    }
+
+    async fn new_session(&self) -> Result<Session> {
+        let Self { remote, repository, name, blob, .. } = self;
+        let path = Endpoint::Uploads { repository: (*name).clone() }.to_string();
+        let subject = Subject::RemoteRepository((*repository).clone());
+        let mut post = ask(Method::POST, &path, "begin an upload", Access::Push(name), subject);
+        post.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        let answer = remote.wire.ask_in(None, post).await?;
+        let location = remote.location(&answer).await?;
+        if blob.size > AT_ONCE {
+            remote.sessions.keep(repository, &blob.digest, location.as_str());
+        }
+        Ok(Session { location, offset: 0 })
+    }
+
+    async fn send_at_once(&self, session: Session) -> Result<()> {
+        let bytes = read_whole(self.origin, self.blob).await?;
         let sent = bytes.len() as u64;
-        self.finish(repository, descriptor, &session.location, Payload::Bytes(bytes), false).await?;
-        progress.emit(|| Event::Advanced { digest: descriptor.digest, bytes: sent });
+        self.finish(&session.location, Payload::Bytes(bytes), Begun::Now).await?;
+        self.progress.emit(|| Event::Advanced { digest: self.blob.digest, bytes: sent });
         Ok(())
     }
 
-    async fn send_and_finish(
-        &self,
-        repository: &Repository,
-        descriptor: &Descriptor,
-        session: Session,
-        origin: Origin<'_>,
-        progress: &Progress,
-    ) -> Result<()> {
-        let resumed = session.offset > 0;
-        let mut location = session.location;
-        if session.offset < descriptor.size {
-            let rest = ByteRange::from(session.offset..descriptor.size);
-            let opened = origin.source.open(origin.repository, descriptor, rest).await?;
-            let sent = Sent::new(origin, descriptor, session.offset);
-            let answer =
-                self.patch(repository, descriptor, &location, opened, &sent, session.offset, progress).await;
+    async fn send(&self, session: Session) -> Result<()> {
+        let Self { remote, repository, blob, origin, .. } = self;
+        let begun = if session.offset > 0 { Begun::Before } else { Begun::Now };
+        let Session { mut location, mut offset } = session;
+        let sent = Sent::new(*origin, blob, offset);
+        while offset < blob.size {
+            let end = blob.size.min(offset.saturating_add(remote.wire.largest_body()));
+            let answer = self.patch(&location, offset..end, &sent).await;
             // The source's own failure says more than the connection that it broke.
             if let Some(error) = sent.failure() {
                 return Err(error);
             }
-            let answer = answer?;
-            if let Ok(next) = self.location(&answer).await {
+            if let Ok(next) = remote.location(&answer?).await {
                 location = next;
-                self.sessions.keep(repository, &descriptor.digest, location.as_str());
+                remote.sessions.keep(repository, &blob.digest, location.as_str());
             }
-            if let Err(error) = sent.verify().await {
-                self.cancel(repository, descriptor, &location).await;
-                return Err(error);
-            }
+            offset = end;
         }
-        self.finish(repository, descriptor, &location, Payload::Empty, resumed).await
+        if let Err(error) = sent.verify().await {
+            self.cancel(&location).await;
+            return Err(error);
+        }
+        self.finish(&location, Payload::Empty, begun).await
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one request, and all that it is made of")]
-    async fn patch(
-        &self,
-        repository: &Repository,
-        descriptor: &Descriptor,
-        location: &Url,
-        opened: Opened,
-        sent: &Sent,
-        offset: u64,
-        progress: &Progress,
-    ) -> Result<Response> {
-        let name = self.name_of(repository)?;
-        let mut patch = about(Method::PATCH, location, "send a blob", name, repository, &descriptor.digest);
-        let length = descriptor.size - offset;
+    async fn patch(&self, location: &Url, range: std::ops::Range<u64>, sent: &Sent) -> Result<Response> {
+        const OPERATION: &str = "send a blob";
+        let Self { remote, blob, origin, .. } = self;
+        let opened = origin.source.open(origin.repository, blob, range.clone().into()).await?;
+        let mut patch = self.about(Method::PATCH, location, OPERATION);
+        let length = range.end - range.start;
         patch.headers.insert(header::CONTENT_LENGTH, length.into());
         patch.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        if offset > 0
-            && let Some(chunk) = Chunk::new(offset..descriptor.size)
-            && let Ok(range) = HeaderValue::from_str(&chunk.to_string())
+        // The whole in one piece is what every registry takes; it needs no range, and some know none.
+        if length < blob.size
+            && let Some(chunk) = Chunk::new(range.clone())
+            && let Ok(value) = HeaderValue::from_str(&chunk.to_string())
         {
-            patch.headers.insert(header::CONTENT_RANGE, range);
+            patch.headers.insert(header::CONTENT_RANGE, value);
         }
-        let body = outgoing(opened, offset..descriptor.size, sent.clone(), progress.clone());
+        let body = outgoing(opened, range, sent.clone(), self.progress.clone());
         patch.body = Payload::Stream(body, Stalls::default());
-        self.wire.ask_in(None, patch).await
+        let subject = patch.subject.clone();
+        let refusal = match remote.wire.attempt_in(None, patch).await? {
+            Ok(answer) => return Ok(answer),
+            Err(refusal) => refusal,
+        };
+        // Content delivery networks let only so much through in one request.
+        if refusal.status == StatusCode::PAYLOAD_TOO_LARGE && remote.wire.send_less_than(length) {
+            return Err(self.interrupted("send a blob: it takes less in one request", refusal));
+        }
+        Err(refusal.into_error(&remote.wire.name(), OPERATION, subject))
     }
 
     /// Ends an upload: the registry holds what it got against the digest.
-    async fn finish(
-        &self,
-        repository: &Repository,
-        descriptor: &Descriptor,
-        location: &Url,
-        body: Payload,
-        resumed: bool,
-    ) -> Result<()> {
+    async fn finish(&self, location: &Url, body: Payload, begun: Begun) -> Result<()> {
         const OPERATION: &str = "finish an upload";
-        let name = self.name_of(repository)?;
+        let Self { remote, repository, blob, .. } = self;
         let mut location = location.clone();
-        location.query_pairs_mut().append_pair("digest", &descriptor.digest.to_string());
-        let mut put = about(Method::PUT, &location, OPERATION, name, repository, &descriptor.digest);
+        location.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
+        let mut put = self.about(Method::PUT, &location, OPERATION);
         let length = if let Payload::Bytes(bytes) = &body { bytes.len() as u64 } else { 0 };
         put.headers.insert(header::CONTENT_LENGTH, length.into());
         put.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         put.body = body;
-        let refusal = match self.wire.attempt_in(None, put).await? {
-            Ok(_) => return Ok(()),
-            Err(refusal) => refusal,
-        };
+        let Err(refusal) = remote.wire.attempt_in(None, put).await? else { return Ok(()) };
         let wrong = matches!(refusal.code, Some(ErrorCode::DigestInvalid | ErrorCode::SizeInvalid));
-        if wrong && resumed {
-            let expected = descriptor.digest;
-            // What the registry computed is not known; whatever it is, it is not this.
-            return Err(Error::Integrity {
-                expected,
-                actual: Digest::of(expected.algorithm(), b""),
-                origin: None,
-            });
+        if wrong && begun == Begun::Before {
+            let subject = Subject::RemoteBlob((*repository).clone(), blob.digest);
+            // How much of it is wrong is not known: whatever it has is not the blob.
+            return Err(Error::Size { subject, expected: blob.size, actual: blob.size, origin: None });
         }
         if refusal.status == StatusCode::NOT_FOUND {
             // The session ended meanwhile: another one will do.
-            self.sessions.forget(repository, &descriptor.digest);
-            let (origin, source) = (self.wire.name(), Some(refusal.words.into()));
-            return Err(Error::Unavailable { origin, operation: OPERATION, retry_after: None, source });
+            remote.sessions.forget(repository, &blob.digest);
+            return Err(self.interrupted(OPERATION, refusal));
         }
-        let subject = Subject::RemoteBlob(repository.clone(), descriptor.digest);
-        Err(refusal.into_error(&self.wire.name(), OPERATION, subject))
+        let subject = Subject::RemoteBlob((*repository).clone(), blob.digest);
+        Err(refusal.into_error(&remote.wire.name(), OPERATION, subject))
     }
 
     /// Gives an upload up. A registry that does not hear of it lets it expire.
-    async fn cancel(&self, repository: &Repository, descriptor: &Descriptor, location: &Url) {
-        if let Ok(name) = self.name_of(repository) {
-            let delete =
-                about(Method::DELETE, location, "cancel an upload", name, repository, &descriptor.digest);
-            if let Err(error) = self.wire.ask_in(None, delete).await {
-                tracing::debug!(error = &error as &dyn std::error::Error, "an upload could not be cancelled");
-            }
+    async fn cancel(&self, location: &Url) {
+        let delete = self.about(Method::DELETE, location, "cancel an upload");
+        if let Err(error) = self.remote.wire.ask_in(None, delete).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "an upload could not be cancelled");
         }
+    }
+
+    /// A request to the upload's own URL.
+    fn about<'b>(&'b self, method: Method, location: &'b Url, operation: &'static str) -> Ask<'b> {
+        let subject = Subject::RemoteBlob(self.repository.clone(), self.blob.digest);
+        Ask { target: Target::Url(location), ..ask(method, "", operation, Access::Push(self.name), subject) }
+    }
+
+    fn interrupted(&self, operation: &'static str, refusal: Refusal) -> Error {
+        let source = Some(refusal.words.into());
+        Error::Unavailable { origin: self.remote.wire.name(), operation, retry_after: None, source }
     }
 }
 
-/// A request to an upload's own URL.
-fn about<'a>(
-    method: Method,
-    location: &'a Url,
-    operation: &'static str,
-    name: &'a RepositoryName,
-    repository: &Repository,
-    digest: &Digest,
-) -> Ask<'a> {
-    let subject = Subject::RemoteBlob(repository.clone(), *digest);
-    Ask { target: Target::Url(location), ..ask(method, "", operation, Access::Push(name), subject) }
+/// When the first of the bytes that a registry has were sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begun {
+    /// By this call, which knows what it sent.
+    Now,
+    /// By an earlier one.
+    Before,
 }
 
 /// Bytes that the registry has, from the `Range` of an upload: `0-99`, both included. An upload without a byte is `0-0` or none at all;
@@ -291,25 +277,39 @@ fn received(range: &str) -> u64 {
 }
 
 /// A small blob, verified.
-async fn read_whole(origin: Origin<'_>, descriptor: &Descriptor) -> Result<Bytes> {
-    let opened = origin.source.open(origin.repository, descriptor, ByteRange::ALL).await?;
+async fn read_whole(origin: Origin<'_>, blob: &Descriptor) -> Result<Bytes> {
+    let opened = origin.source.open(origin.repository, blob, ByteRange::ALL).await?;
     let mut bytes = BytesMut::new();
     let mut stream = opened.stream;
     while let Some(piece) = stream.try_next().await? {
         bytes.extend_from_slice(&piece);
-        if bytes.len() as u64 > descriptor.size {
+        if bytes.len() as u64 > blob.size {
             break;
         }
     }
+    let (actual, expected) = (bytes.len() as u64, blob.size);
     let name = || Some(origin.source.name());
-    if bytes.len() as u64 != descriptor.size {
-        let (subject, expected) =
-            (Subject::RemoteBlob(origin.repository.clone(), descriptor.digest), descriptor.size);
-        return Err(Error::Size { subject, expected, actual: bytes.len() as u64, origin: name() });
+    if actual != expected {
+        let subject = Subject::RemoteBlob(origin.repository.clone(), blob.digest);
+        return Err(Error::Size { subject, expected, actual, origin: name() });
     }
-    let actual = Digest::of(descriptor.digest.algorithm(), &bytes);
-    if actual != descriptor.digest {
-        return Err(Error::Integrity { expected: descriptor.digest, actual, origin: name() });
+    let actual = Digest::of(blob.digest.algorithm(), &bytes);
+    if actual != blob.digest {
+        return Err(Error::Integrity { expected: blob.digest, actual, origin: name() });
     }
     Ok(bytes.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::received;
+
+    #[test]
+    fn what_a_registry_has_is_read_from_the_range_of_an_upload() {
+        for (range, bytes) in
+            [("0-0", 0), ("0-99", 100), ("bytes=0-99", 100), (" 0-1 ", 2), ("", 0), ("0-x", 0)]
+        {
+            assert_eq!(received(range), bytes, "{range}");
+        }
+    }
 }

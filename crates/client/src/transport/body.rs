@@ -53,7 +53,7 @@ impl Response {
     pub(crate) fn stream(self, operation: &'static str) -> ByteStream {
         stream::try_unfold(Some(self), move |state| async move {
             let Some(mut answer) = state else { return Ok(None) };
-            match timeout(answer.stall, answer.response.chunk()).await {
+            match timeout(answer.stall, answer.inner.chunk()).await {
                 Ok(Ok(Some(bytes))) => Ok(Some((bytes, Some(answer)))),
                 Ok(Ok(None)) => {
                     drop(answer.slot.take());

@@ -245,7 +245,7 @@ mod tests {
     async fn s3_a_name_that_stands_for_this_machine_is_held_against_its_address() {
         let resolver = Resolver { reach: Reach::Public, proxies: Proxies::none() };
         let resolved = resolver.resolve("localhost".parse().unwrap()).await;
-        let error = resolved.map(|addresses| addresses.count()).unwrap_err();
+        let error = resolved.map(Iterator::count).unwrap_err();
         assert!(error.is::<Forbidden>(), "{error}");
         let resolver = Resolver { reach: Reach::Loopback, proxies: Proxies::none() };
         assert!(resolver.resolve("localhost".parse().unwrap()).await.unwrap().count() > 0);

@@ -7,7 +7,7 @@ use pier_client::{
     HostSettings, Hosts, Mirror, Trust,
     credentials::{Anonymous, Credential, Given, Secret},
 };
-use pier_content::{Error, Source as _};
+use pier_content::{Error, Progress, Source as _};
 use pier_oci::{Digest, Reference};
 use pier_testkit::{
     faults::{Canned, Fault, Kind, RetryAfter, Scheme, Script, When},
@@ -196,7 +196,7 @@ async fn a_mirror_is_never_pushed_to() {
     let (source, from, to) = (client.remote(&other.name()).unwrap(), other.reference(), origin.reference());
     let tags = [to.tag.clone().unwrap()];
     let options = pier_content::CopyOptions::default();
-    pier_content::copy(&source, &from, &*target, &to.repository, &tags, &options, &Default::default())
+    pier_content::copy(&source, &from, &*target, &to.repository, &tags, &options, &Progress::default())
         .await
         .unwrap();
     assert_eq!(mirror.proxy.requests().len(), 0);

@@ -45,7 +45,8 @@ fn patience() -> RetryPolicy {
 /// Pulls through the proxy into a store in memory.
 pub(crate) async fn pull(proxy: &FaultyProxy, name: &str) -> (Arc<Memory>, Result<Digest, Error>) {
     let reference: Reference = proxy.image_ref(name).parse().unwrap();
-    let source = Retrying::new(Arc::new(client().remote(&reference.repository.registry)), patience());
+    let source =
+        Retrying::new(Arc::new(client().remote(&reference.repository.registry).unwrap()), patience());
     let memory = Arc::new(Memory::default());
     let target = StoreTarget { blobs: memory.clone(), catalog: memory.clone() };
     let tags: Vec<_> = reference.tag.iter().cloned().collect();
@@ -60,7 +61,8 @@ pub(crate) async fn pull(proxy: &FaultyProxy, name: &str) -> (Arc<Memory>, Resul
 async fn push(proxy: &FaultyProxy, from: &TestRegistry, name: &str) -> Result<Digest, Error> {
     let store = pulled(from, name).await;
     let there: Reference = proxy.image_ref(name).parse().unwrap();
-    let target = RetryingTarget::new(Arc::new(client().remote(&there.repository.registry)), patience());
+    let target =
+        RetryingTarget::new(Arc::new(client().remote(&there.repository.registry).unwrap()), patience());
     let tags: Vec<_> = there.tag.iter().cloned().collect();
     let here = reference(from, name);
     let options = CopyOptions::default();
@@ -235,6 +237,23 @@ async fn a_broken_upload_goes_on_where_it_stopped() {
     let again = proxy.uploaded_blobs() - image.blob_bytes();
     // What was in flight when the line was cut, and no more.
     assert!(again <= 1 << 20, "{again} bytes were sent twice");
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_one_request_goes_in_several() {
+    let (from, to) = (registry().await, registry().await);
+    let image = image();
+    from.push(&image, "team/app:v1").await.unwrap();
+    let too_large = Canned::new(StatusCode::PAYLOAD_TOO_LARGE);
+    let script = Script::new().answer(When::on(Method::PATCH, Kind::Upload).once(), too_large);
+    let proxy = FaultyProxy::start(to.address(), script).await.unwrap();
+    push(&proxy, &from, "team/app:v1").await.unwrap();
+    let sent = proxy.requests().iter().filter(|seen| seen.method == Method::PATCH).count();
+    assert_eq!(sent, 3, "one that was too large, and two halves");
+    let back = pulled(&to, "team/app:v1").await;
+    for blob in &image.blobs {
+        assert_eq!(back.blobs.open(&blob.descriptor.digest).await.unwrap().size, blob.descriptor.size);
+    }
 }
 
 #[tokio::test]

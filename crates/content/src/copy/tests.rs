@@ -217,13 +217,26 @@ async fn mounts_what_another_repository_of_the_target_shows() {
     let ledger = Ledger::default();
     let other = repository("r.test/other:t");
     ledger.blobs.lock().unwrap().insert((other.name.clone(), digest(b"layer")), 5);
-    let options =
-        CopyOptions { mount_from: Some(other), blobs_at_once: NonZeroUsize::MIN, ..CopyOptions::default() };
+    let options = CopyOptions {
+        mount_from: MountFrom::repository(other),
+        blobs_at_once: NonZeroUsize::MIN,
+        ..CopyOptions::default()
+    };
 
     run(&shelf, &ledger, &options).await.unwrap();
 
     let told = ledger.told();
     assert_eq!(told[..3], [config("c"), format!("mount {}", digest(b"layer")), sent(b"new")]);
+}
+
+#[test]
+fn a_blob_is_mounted_from_where_it_is_known_to_be_before_anywhere_else() {
+    let (sure, maybe) = (repository("r.test/sure"), repository("r.test/maybe"));
+    let known = [(digest(b"layer"), sure.clone())].into();
+    let guesses = MountFrom { known, any: Some(maybe.clone()) };
+    assert_eq!(guesses.guess(&digest(b"layer")), Some(&sure));
+    assert_eq!(guesses.guess(&digest(b"other")), Some(&maybe));
+    assert_eq!(MountFrom::default().guess(&digest(b"layer")), None);
 }
 
 #[tokio::test]

@@ -1,6 +1,10 @@
 //! Attempts and waits, on a clock that stands still until everybody waits.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -80,6 +84,33 @@ async fn waits_no_longer_than_the_policy_allows() {
     let (outcome, calls, waited) = resolve(vec![unavailable(Some(Duration::from_hours(24)))], policy()).await;
     outcome.unwrap();
     assert_eq!((calls, waited), (2, Duration::from_mins(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn tells_of_each_wait_and_of_its_reason() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let listener = Arc::clone(&told);
+    let progress = Progress::to(move |event| listener.lock().unwrap().push(event));
+    resolve(failing(2), RetryPolicy { progress, ..policy() }).await.0.unwrap();
+    let wait = |milliseconds| Event::Waiting {
+        origin: shelf(Vec::new()).name(),
+        delay: Duration::from_millis(milliseconds),
+        reason: unavailable(None).to_string(),
+    };
+    assert_eq!(*told.lock().unwrap(), [wait(250), wait(500)]);
+}
+
+#[test]
+fn a_reason_has_its_causes_once() {
+    let error = |source: &str| Error::Unavailable {
+        origin: "r.test".to_owned(),
+        operation: "resolve",
+        retry_after: None,
+        source: Some(source.into()),
+    };
+    let expected = "r.test cannot be reached or did not finish: resolve: no route to it";
+    assert_eq!(reason(&error("no route to it")), expected);
+    assert_eq!(reason(&error("resolve")), "r.test cannot be reached or did not finish: resolve");
 }
 
 #[tokio::test(start_paused = true)]

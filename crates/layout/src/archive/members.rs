@@ -2,8 +2,9 @@
 //!
 //! Nothing is ever unpacked, so a name is only a key. Still, what cannot be a layout's is refused as a whole and by
 //! its name, because whoever unpacks the same archive with another tool would be harmed by it: absolute names and
-//! `..`, devices, names that come twice. And two readers of one archive must not see two archives: sizes are taken from one place, links have
-//! no content, sparse files are not known here, and every header's sum is checked.
+//! `..`, devices, links out of it. And two readers of one archive must not see two archives: names that come twice,
+//! two names or sizes for one member, links with content, sparse files and headers of unknown kinds are refused too, and
+//! every header's sum is checked.
 //!
 //! The tar crate reads a header's fields; the walk is our own, because its iterator takes names of any length into
 //! memory.

@@ -23,7 +23,7 @@ const CHUNK: usize = 1 << 20;
 
 /// Where an archive goes.
 pub enum ArchiveOutput {
-    /// A file, which appears or is replaced when the archive is complete.
+    /// A file, which appears or is replaced when the archive is complete. A link to a file stays one.
     File(PathBuf),
     /// A stream, such as standard output.
     Stream {
@@ -62,10 +62,25 @@ impl ArchiveOutput {
         }
     }
 
-    /// A private folder for the content, where it can become the archive: beside the file. It goes with its owner.
+    /// The same with links followed, so that what they lead to is replaced and not they.
+    ///
+    /// # Errors
+    /// [`Invalid`](Error::Invalid) for what is no file: a folder, or a device, which would be replaced by a file.
+    pub(crate) fn resolved(self) -> Result<Self> {
+        let Self::File(path) = self else { return Ok(self) };
+        match fs::canonicalize(&path) {
+            Ok(real) if real.is_file() => Ok(Self::File(real)),
+            Ok(real) if real.is_dir() => Err(invalid(&path, "is a folder")),
+            Ok(_) => Err(invalid(&path, "is neither a file nor a folder; standard output is written `-`")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::File(path)),
+            Err(error) => Err(error).at("open", &path),
+        }
+    }
+
+    /// A private folder for the content, where it can become the archive: beside the file. It goes with its owner, or
+    /// stays behind, as `.pier-…`, when the process is killed.
     pub(crate) fn stage(&self) -> Result<TempDir> {
         let folder = match self {
-            Self::File(path) if path.is_dir() => return Err(invalid(path, "is a folder")),
             Self::File(path) => parent(path),
             Self::Stream { staging, .. } => staging.as_path(),
         };

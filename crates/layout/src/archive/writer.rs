@@ -43,9 +43,10 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) async fn begin(output: ArchiveOutput) -> Result<Self> {
         blocking(move || {
+            let path = output.path();
+            let output = output.resolved()?;
             let folder = output.stage()?;
             let layout = OciLayout::create_now(&folder.path().join("layout"), Durability::Staged)?;
-            let path = output.path();
             Ok(Self { output: Mutex::new(output), path, layout, last: Mutex::default(), folder })
         })
         .await

@@ -26,8 +26,9 @@ use crate::{
 ///
 /// As a [`Target`] it collects images, several if need be, in a temporary folder beside the archive; nothing is
 /// visible before [`finish`](Self::finish), which replaces a file that is there. Repository and tags become the
-/// image's names. Layers stay packed as they are. The archive is the same, byte for byte, whenever the same images are
-/// put under the same names in the same order.
+/// image's names. Layers stay packed as they are: gzip is taken by every engine, Zstandard not by Docker 20.10, and
+/// crane wants all layers packed like the first. The archive is the same, byte for byte, whenever the same images are put
+/// under the same names in the same order.
 ///
 /// Each image in it is of one platform: an index is refused with [`SinglePlatform`](Error::SinglePlatform). Choose an
 /// image first ([`select`](pier_content::select)) and copy that by its digest.

@@ -157,6 +157,32 @@ async fn an_archive_that_is_given_up_leaves_the_old_one() {
 }
 
 #[tokio::test]
+async fn only_files_are_replaced() {
+    let place = folder();
+    let create = |name: &str| OciArchiveWriter::create(output(&place.path().join(name)));
+    fs::create_dir(place.path().join("folder")).unwrap();
+    assert_eq!(reason(create("folder").await), "is a folder");
+    // As root, a file in place of `/dev/stdout` would break the machine.
+    std::os::unix::fs::symlink("/dev/null", place.path().join("device")).unwrap();
+    assert_eq!(
+        reason(create("device").await),
+        "is neither a file nor a folder; standard output is written `-`"
+    );
+
+    let elsewhere = folder();
+    let file = elsewhere.path().join("image.tar");
+    fs::write(&file, "old").unwrap();
+    std::os::unix::fs::symlink(&file, place.path().join("link")).unwrap();
+    let writer = create("link").await.unwrap();
+    let image = image("a");
+    let (source, from) = stored(&image).await;
+    copied(&source, &from, &writer, &["v1"]).await.unwrap();
+    writer.finish().await.unwrap();
+    assert_eq!(fs::read_link(place.path().join("link")).unwrap(), file);
+    comes_out(&oci_archive(&file).await.unwrap(), Some("v1"), &image).await;
+}
+
+#[tokio::test]
 async fn a_spool_has_its_limit() {
     let bytes = written(&[(&image("a"), &["v1"])]).await;
     let limit = bytes.len() as u64 - 1;

@@ -16,6 +16,8 @@ use pier_layout::OciLayout;
 use pier_oci::{Descriptor, Digest, Manifest, MediaType, Platform, Reference, Repository, Selector};
 use pier_testkit::image::layer::random;
 use pier_testkit::image::{BuiltImage, ImageBuilder};
+use pier_testkit::skip::or_skip;
+use pier_testkit::small_disk::SmallDisk;
 use serde_json::{Value, json};
 
 use crate::work::{
@@ -300,8 +302,10 @@ async fn referrers_of_the_tag_schema_are_found() {
         entry(&fallback, &json!({ "org.opencontainers.image.ref.name": schema })),
     ]);
     let there = layout_of(&[&image, &fallback], &entries);
-    let found = open(there.path()).await.referrers(&repository(), &image.root.digest).await.unwrap();
-    assert_eq!(found, [about]);
+    let layout = open(there.path()).await;
+    assert_eq!(layout.referrers(&repository(), &image.root.digest).await.unwrap(), [about]);
+    // They do not stand in the way of the one image.
+    assert_eq!(layout.reference(None).await.unwrap().digest, Some(image.root.digest));
 }
 
 #[tokio::test]
@@ -542,6 +546,23 @@ async fn many_writers_of_one_index_lose_nothing() {
     expected.sort();
     assert_eq!(names, expected);
     assert_eq!(names_in(there.path()), ["blobs", "index.json", "oci-layout"]);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_the_copy_goes_on_once_there_is_room() {
+    let Some(disk) = or_skip(SmallDisk::mount(32 << 20)) else { return };
+    disk.fill_leaving(5 << 20).unwrap();
+    let image = large(5, 12 << 20);
+    let (source, from) = stored(&image).await;
+    let there = disk.path().join("layout");
+    let layout = OciLayout::create(&there).await.unwrap();
+    let error = copied(&source, &from, &layout, &["v1"]).await.unwrap_err();
+    assert!(matches!(error, Error::StorageFull { .. }), "{error}");
+    assert_eq!(layout.entries().await.unwrap(), []);
+    disk.free_all().unwrap();
+    copied(&source, &from, &layout, &["v1"]).await.unwrap();
+    assert_eq!(verified_blobs(&there), all_of(&image));
+    assert_eq!(names_in(&there), ["blobs", "index.json", "oci-layout"]);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 
 mod archive;
 mod docker;
+mod go;
 mod hostile;
 mod kill;
 mod layout;

@@ -7,7 +7,7 @@ use std::process::Command;
 use pier_content::Source as _;
 use pier_layout::{DockerArchiveWriter, OciArchiveWriter, OciLayout};
 use pier_oci::Digest;
-use pier_testkit::engine::{Dockerd, Skopeo};
+use pier_testkit::engine::{Containerd, Dockerd, Podman, Skopeo};
 use pier_testkit::image::{GREETING, busybox};
 use pier_testkit::skip::or_skip;
 
@@ -178,6 +178,83 @@ async fn docker_loads_and_runs_what_is_written_here_and_what_it_saves_is_read() 
     docker.docker(&["load", "--input", again.to_str().unwrap()]).unwrap();
     let found = docker.docker(&["image", "inspect", "--format", "{{.Id}}", "again:3"]).unwrap();
     assert_eq!(String::from_utf8(found.stdout).unwrap().trim(), id);
+}
+
+#[tokio::test]
+async fn containerd_imports_what_is_written_here_and_what_it_exports_is_read() {
+    let Some(containerd) = or_skip(Containerd::start()) else { return };
+    let image = image("a");
+    let (source, from) = stored(&image).await;
+    let place = folder();
+    let ours = place.path().join("ours.tar");
+    let name = "registry.example/team/app:v1";
+
+    let writer = DockerArchiveWriter::create(output(&ours)).await.unwrap();
+    copied(&source, &from, &writer, &["v1"]).await.unwrap();
+    writer.finish().await.unwrap();
+    let import = |path: &Path| {
+        containerd.ctr(&["images", "import", "--no-unpack", path.to_str().unwrap()]).unwrap();
+        let listed = containerd.ctr(&["images", "ls"]).unwrap();
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        let line = listed.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+        assert!(line.contains(&image.root.digest.to_string()), "{line}");
+    };
+    import(&ours);
+    let theirs = place.path().join("theirs.tar");
+    containerd.ctr(&["images", "export", theirs.to_str().unwrap(), name]).unwrap();
+    let archive = oci_archive(&theirs).await.unwrap();
+    assert_eq!(archive.reference(Some("v1")).await.unwrap(), archive.reference(Some(name)).await.unwrap());
+    let reference = archive.reference(None).await.unwrap();
+    assert_eq!(reference.digest, Some(image.root.digest));
+    let back = folder();
+    copied(&archive, &reference, &OciLayout::create(back.path()).await.unwrap(), &["v1"]).await.unwrap();
+    assert_eq!(verified_blobs(back.path()), all_of(&image));
+
+    // Its exports are for Docker, too.
+    let docker = docker_archive(&theirs).await.unwrap();
+    let reference = docker.reference(Some(name)).await.unwrap();
+    assert_eq!(
+        docker.reference(Some(&image.blobs[0].descriptor.digest.to_string())).await.unwrap(),
+        reference
+    );
+}
+
+#[tokio::test]
+async fn podman_loads_what_is_written_here_and_what_it_saves_is_read() {
+    let Some(podman) = or_skip(Podman::find()) else { return };
+    let image = image("a");
+    let id = image.blobs[0].descriptor.digest;
+    let (source, from) = stored(&image).await;
+    let place = folder();
+    for tags in [&["v1"][..], &["v1", "v2"]] {
+        let ours = place.path().join("ours.tar");
+        let writer = DockerArchiveWriter::create(output(&ours)).await.unwrap();
+        copied(&source, &from, &writer, tags).await.unwrap();
+        writer.finish().await.unwrap();
+        podman.run(&["load", "--input", ours.to_str().unwrap()]).unwrap();
+        for tag in tags {
+            let name = format!("registry.example/team/app:{tag}");
+            let found = podman.run(&["image", "inspect", "--format", "{{.Id}}", &name]).unwrap();
+            assert_eq!(String::from_utf8(found.stdout).unwrap().trim(), id.hex());
+        }
+    }
+    let name = "registry.example/team/app:v1";
+    let saved = place.path().join("saved.tar");
+    podman.run(&["save", "--format", "docker-archive", "--output", saved.to_str().unwrap(), name]).unwrap();
+    let archive = docker_archive(&saved).await.unwrap();
+    let reference = archive.reference(Some(name)).await.unwrap();
+    let back = folder();
+    copied(&archive, &reference, &OciLayout::create(back.path()).await.unwrap(), &["v1"]).await.unwrap();
+    assert_eq!(verified_blobs(back.path()).len(), 4);
+
+    let saved = place.path().join("saved.oci.tar");
+    podman.run(&["save", "--format", "oci-archive", "--output", saved.to_str().unwrap(), name]).unwrap();
+    let archive = oci_archive(&saved).await.unwrap();
+    let reference = archive.reference(None).await.unwrap();
+    let back = folder();
+    copied(&archive, &reference, &OciLayout::create(back.path()).await.unwrap(), &["v1"]).await.unwrap();
+    let blobs = verified_blobs(back.path());
+    assert_eq!(blobs.len(), 4);
 }
 
 #[test]

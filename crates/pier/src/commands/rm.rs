@@ -1,6 +1,6 @@
 //! `pier rm`
 
-use pier_oci::{Reference, RepositoryName, Selector, Tag};
+use pier_oci::RepositoryName;
 use pier_store::Removed;
 use serde::Serialize;
 
@@ -9,6 +9,7 @@ use crate::{
     config::Config,
     failure::{Failure, Status},
     output::Output,
+    stored_name::StoredName,
 };
 
 /// What was removed for one of the names.
@@ -24,17 +25,15 @@ struct Entry {
 
 pub(crate) async fn run(options: &Rm, config: &Config, output: &Output) -> Result<Status, Failure> {
     // All names are read before the first image is removed.
-    let names: Vec<(String, Vec<Name>)> = options
-        .references
-        .iter()
-        .map(|text| Ok((text.clone(), candidates(text)?)))
-        .collect::<Result<_, Failure>>()?;
+    let names: Vec<StoredName> =
+        options.references.iter().map(|text| StoredName::parse(text)).collect::<Result<_, Failure>>()?;
     let store = super::open_store(config)?;
     let mut entries = Vec::new();
     let mut outcome = Ok(Status::Done);
-    for (reference, candidates) in names {
-        match remove(&store, &candidates).await {
+    for name in names {
+        match remove(&store, &name).await {
             Ok((repository, removed)) => {
+                let reference = name.to_string();
                 entries.push(Entry { reference, repository: repository.to_string(), removed });
             }
             Err(failure) => {
@@ -48,45 +47,15 @@ pub(crate) async fn run(options: &Rm, config: &Config, output: &Output) -> Resul
     outcome
 }
 
-type Name = (RepositoryName, Selector);
-
-/// What a name can mean: a repository of this store as it is written, or one that was pulled from a registry.
-fn candidates(text: &str) -> Result<Vec<Name>, Failure> {
-    let reference: Reference = text.parse()?;
-    let pulled = (reference.repository.local_name()?, reference.selector());
-    let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
-    let (name, tag) = match rest.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
-        _ => (rest, None),
-    };
-    let selector = match (digest, tag) {
-        (Some(_), _) => Some(reference.selector()),
-        (None, Some(tag)) => tag.parse().ok().map(Selector::Tag),
-        (None, None) => Some(Selector::Tag(Tag::latest())),
-    };
-    let written = name.parse().ok().zip(selector);
-    Ok(written.into_iter().chain([pulled]).collect())
-}
-
-async fn remove(
-    store: &pier_store::Store,
-    candidates: &[Name],
-) -> Result<(RepositoryName, Removed), Failure> {
-    let mut first_failure = None;
-    for (repository, selector) in candidates {
-        match store.remove_image(repository, selector).await {
+async fn remove(store: &pier_store::Store, name: &StoredName) -> Result<(RepositoryName, Removed), Failure> {
+    for repository in name.repositories() {
+        match store.remove_image(repository, &name.selector()).await {
             Ok(removed) => return Ok((repository.clone(), removed)),
-            Err(error @ pier_content::Error::NotFound { .. }) => {
-                first_failure.get_or_insert(error);
-            }
+            Err(pier_content::Error::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    let failure = first_failure.map_or_else(
-        || Failure::new(Status::Usage, anyhow::anyhow!("there is no name to remove")),
-        Failure::from,
-    );
-    Err(failure.with_hint("`pier images` lists what is in the store"))
+    Err(name.not_found())
 }
 
 fn text(entry: &Entry) -> String {

@@ -9,8 +9,8 @@ use crate::{
     cli::Serve,
     config::{Config, ServeSection},
     failure::{Failure, Status},
-    output,
-    serve::{self, Signals},
+    output, serve,
+    signals::Signals,
 };
 
 /// The name of the store's secret that makes upload session ids.

@@ -2,7 +2,26 @@
 
 use crate::pier::{Said, command, run};
 
-const COMMANDS: [&str; 5] = ["serve", "images", "rm", "prune", "fsck"];
+const COMMANDS: [&str; 18] = [
+    "serve",
+    "pull",
+    "push",
+    "copy",
+    "resolve",
+    "inspect",
+    "manifest",
+    "tags",
+    "catalog",
+    "referrers",
+    "delete",
+    "images",
+    "rm",
+    "prune",
+    "fsck",
+    "login",
+    "logout",
+    "completions",
+];
 
 fn pier(arguments: &[&str]) -> Said {
     run(&mut command(arguments))
@@ -38,8 +57,8 @@ fn every_command_tells_the_version() {
 fn a_command_line_that_makes_no_sense_is_refused_and_explained() {
     for (arguments, expected) in [
         (
-            &["serv"][..],
-            "error: unrecognized subcommand 'serv'\n\n  tip: a similar subcommand exists: 'serve'\n",
+            &["prun"][..],
+            "error: unrecognized subcommand 'prun'\n\n  tip: a similar subcommand exists: 'prune'\n",
         ),
         (
             &["images", "--digest"],
@@ -76,4 +95,11 @@ fn a_log_level_that_is_none_is_refused() {
     assert_eq!((said.status, said.stdout.as_str()), (2, ""));
     assert!(said.stderr.starts_with("error: `loud=very` is not a log level or filter: "), "{}", said.stderr);
     assert!(said.stderr.ends_with("\nhint: use error, warn, info, debug or trace\n"), "{}", said.stderr);
+}
+
+#[test]
+fn the_help_of_commands_that_move_images() {
+    for command in ["pull", "push", "copy"] {
+        insta::assert_snapshot!(format!("help_{command}"), pier(&[command, "--help"]).data(0));
+    }
 }

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use pier_testkit::image::ImageBuilder;
 use serde_json::Value;
 
+use crate::login;
 use crate::pier::Store;
 use crate::registry::{Image, Registry, digest};
+use crate::remote::{Multi, Remote};
 
 #[test]
 fn json_has_the_keys_and_types_that_its_page_shows() {
@@ -18,9 +21,47 @@ fn json_has_the_keys_and_types_that_its_page_shows() {
     registry.push("team/app", "1", &Image::new(b"layer"));
     fs::remove_file(store.blob(&digest(b"layer"))).unwrap();
 
+    let (remote, multi) = (Remote::start(), Multi::new());
+    let pulled = remote.push(&multi.index, "app:1");
+    let here = multi.here.root.platform.as_ref().unwrap().to_string();
+    let quiet = ["--progress", "none", "--json"];
+    let elsewhere = Store::empty();
+    let moved = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&elsewhere.data_of(&[arguments, &quiet].concat())).unwrap()
+    };
+    let pull = moved(&["pull", &pulled]);
+    let push = moved(&["push", "--platform", &here, &pulled, &remote.name("pushed:1")]);
+    let copy = moved(&["copy", &pulled, &remote.name("copied:1")]);
+
+    let asked = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&elsewhere.data_of(&[arguments, &["--json"]].concat())).unwrap()
+    };
+    let resolve = asked(&["resolve", &pulled]);
+    let inspect = asked(&["inspect", &pulled, "--platform", &here]);
+    let manifest = asked(&["manifest", &pulled]);
+    let tags = asked(&["tags", &remote.name("app")]);
+    let catalog = asked(&["catalog", &remote.proxy.address().to_string()]);
+    let sbom = ImageBuilder::new().artifact_type("application/vnd.example.sbom").subject(&multi.index.root);
+    remote.push(&sbom.annotation("org.example.by", "a tool").build(), "app:sbom");
+    let referrers = asked(&["referrers", &pulled]);
+    let delete = asked(&["delete", &remote.name("copied:1")]);
+    let (login, logout) = login::entries();
+
     let error = store.pier(&["rm", "team/app:2", "--json"]).stderr;
     let fsck = store.pier(&["fsck", "--json"]).data(4);
     let said = [
+        ("pier copy", copy),
+        ("pier catalog", catalog),
+        ("pier delete", delete),
+        ("pier inspect", inspect),
+        ("pier login", login),
+        ("pier logout", logout),
+        ("pier manifest", manifest),
+        ("pier pull", pull),
+        ("pier push", push),
+        ("pier referrers", referrers),
+        ("pier resolve", resolve),
+        ("pier tags", tags),
         ("errors", serde_json::from_str(&error).unwrap()),
         ("pier fsck", serde_json::from_str(&fsck).unwrap()),
         ("pier images", store.json_of(&["images"])),

@@ -8,18 +8,31 @@
     reason = "the lint's exemption for tests does not reach the functions that tests share"
 )]
 
+mod completions;
 mod configuration;
+mod copy;
 mod data_folder;
+mod delete;
 mod fsck;
 mod help;
 mod images;
+mod inspect;
 mod json;
+mod listings;
+mod login;
+mod manifest;
 mod output;
 mod pier;
+mod progress;
 mod prune;
+mod pull;
+mod push;
 mod references;
 mod registries;
 mod registry;
+mod remote;
+mod resolve;
 mod rm;
 mod serve;
+mod site;
 mod stopping;

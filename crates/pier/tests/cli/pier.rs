@@ -9,7 +9,7 @@ use tempfile::TempDir;
 pub(crate) const PIER: &str = env!("CARGO_BIN_EXE_pier");
 
 /// Environment variables that would change what is tested, if whoever runs the tests has set them.
-const VARIABLES: [&str; 21] = [
+const VARIABLES: [&str; 22] = [
     "PIER_DATA",
     "PIER_CONFIG",
     "PIER_LISTEN",
@@ -17,6 +17,7 @@ const VARIABLES: [&str; 21] = [
     "PIER_LOG_FORMAT",
     "PIER_CA",
     "PIER_HOSTS_DIR",
+    "PIER_PROGRESS",
     "XDG_DATA_HOME",
     "COLUMNS",
     "NO_COLOR",

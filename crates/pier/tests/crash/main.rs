@@ -8,6 +8,7 @@ mod account;
 mod client;
 mod dice;
 mod full_disk;
+mod interrupted;
 mod killing;
 mod material;
 mod push;

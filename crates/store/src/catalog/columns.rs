@@ -1,7 +1,7 @@
 //! How values look in columns.
 
 use pier_content::Result;
-use pier_oci::{Algorithm, Digest, RepositoryName, Tag};
+use pier_oci::{Algorithm, Digest, MediaType, RepositoryName, Tag};
 use rusqlite::{Row, types::Type};
 
 use super::database::damaged;
@@ -40,6 +40,11 @@ pub(crate) fn repository(row: &Row<'_>, column: usize) -> rusqlite::Result<Repos
 }
 
 pub(crate) fn tag(row: &Row<'_>, column: usize) -> rusqlite::Result<Tag> {
+    let value = row.get_ref(column)?.as_str()?;
+    value.parse().map_err(|error| conversion(column, Type::Text, error))
+}
+
+pub(crate) fn media_type(row: &Row<'_>, column: usize) -> rusqlite::Result<MediaType> {
     let value = row.get_ref(column)?.as_str()?;
     value.parse().map_err(|error| conversion(column, Type::Text, error))
 }

@@ -5,8 +5,12 @@ use std::{path::Path, time::Duration};
 use pier_content::{Error, Result, Subject};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi::SQLITE_IOERR_SHMSIZE};
 
-/// The schema's version, in `PRAGMA user_version`.
-const SCHEMA_VERSION: i64 = 1;
+/// The schema's version, in `PRAGMA user_version`: how many steps it has taken.
+const SCHEMA_VERSION: u32 = 2;
+
+/// The steps that make the schema, each from the one before. What was released never changes; what is new is one more step.
+const STEPS: [&str; SCHEMA_VERSION as usize] =
+    [include_str!("schema.sql"), include_str!("resolved_names.sql")];
 
 /// How long a statement waits for a writer of another process. Group commits take milliseconds; a process that
 /// is stopped while it writes is the only reason to wait longer.
@@ -76,23 +80,30 @@ fn configure(connection: &Connection) -> Result<()> {
 fn migrate(connection: &Connection) -> Result<()> {
     // IMMEDIATE: two processes that open a new folder must not both create the tables.
     connection.execute_batch("BEGIN IMMEDIATE").during("begin")?;
-    let version: i64 = connection
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .during("read the schema version")?;
-    let outcome = match version {
-        0 => connection
-            .execute_batch(include_str!("schema.sql"))
-            .and_then(|()| connection.pragma_update(None, "user_version", SCHEMA_VERSION))
-            .during("create tables"),
-        SCHEMA_VERSION => Ok(()),
-        newer => Err(Error::Database {
-            operation: "check the schema version",
-            source: format!("the catalog has schema {newer}, this version of Pier knows {SCHEMA_VERSION}")
-                .into(),
-        }),
-    };
+    let outcome = bring_up_to_date(connection);
     connection.execute_batch(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" }).during("finish")?;
     outcome
+}
+
+/// Takes the steps that a database has not taken yet.
+fn bring_up_to_date(connection: &Connection) -> Result<()> {
+    let version: u32 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .during("read the schema version")?;
+    let Some(steps) = usize::try_from(version).ok().and_then(|taken| STEPS.get(taken..)) else {
+        return Err(Error::Database {
+            operation: "check the schema version",
+            source: format!("the catalog has schema {version}, this version of Pier knows {SCHEMA_VERSION}")
+                .into(),
+        });
+    };
+    if steps.is_empty() {
+        return Ok(());
+    }
+    for step in steps {
+        connection.execute_batch(step).during("create tables")?;
+    }
+    connection.pragma_update(None, "user_version", SCHEMA_VERSION).during("note the schema version")
 }
 
 /// A fault in what the catalog holds, not in what was asked.
@@ -103,4 +114,42 @@ pub(crate) fn damaged(operation: &'static str, what: impl Into<String>) -> Error
 /// `NotFound`, for `ok_or_else`.
 pub(crate) fn not_found(subject: Subject) -> Error {
     Error::NotFound { subject }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(connection: &Connection) -> u32 {
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_catalog_of_an_older_version_takes_the_steps_that_it_lacks() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("catalog.sqlite");
+        let older = Connection::open(&path).unwrap();
+        older.execute_batch(STEPS[0]).unwrap();
+        older.pragma_update(None, "user_version", 1).unwrap();
+        older.execute("INSERT INTO repository (name, created_at) VALUES ('app', 0)", []).unwrap();
+        drop(older);
+
+        let connection = open_writer(&path).unwrap();
+        assert_eq!(version(&connection), SCHEMA_VERSION);
+        let count = |table: &str| -> u32 {
+            connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!((count("repository"), count("resolved_name")), (1, 0));
+    }
+
+    #[test]
+    fn a_catalog_of_a_newer_version_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("catalog.sqlite");
+        let newer = Connection::open(&path).unwrap();
+        newer.pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
+        let error = open_writer(&path).unwrap_err();
+        assert!(matches!(error, Error::Database { operation: "check the schema version", .. }), "{error:?}");
+        assert_eq!(version(&newer), SCHEMA_VERSION + 1);
+    }
 }

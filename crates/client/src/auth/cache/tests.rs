@@ -1,3 +1,5 @@
+//! Tokens are found while they last, by those who may use them.
+
 use super::*;
 use crate::credentials::Secret;
 

@@ -1,3 +1,5 @@
+//! One does the work for all who want it, whatever becomes of him.
+
 use std::{
     future::pending,
     sync::atomic::{AtomicUsize, Ordering},

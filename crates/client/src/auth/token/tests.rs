@@ -1,3 +1,5 @@
+//! What is asked of a token server, and what is made of its answers.
+
 use super::*;
 
 fn answer(status: u16, body: impl Into<Bytes>) -> Response<Bytes> {

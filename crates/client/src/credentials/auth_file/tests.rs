@@ -1,3 +1,5 @@
+//! Entries of credential files: which one covers a repository, and what is in it.
+
 use proptest::prelude::*;
 use serde_json::json;
 

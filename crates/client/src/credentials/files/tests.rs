@@ -1,3 +1,5 @@
+//! The places together: which one decides.
+
 use std::{fs, path::Path};
 
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Helpers as programs: those that answer, hang, flood, fail and lie.
+
 use std::ffi::OsString;
 
 use futures_util::FutureExt as _;

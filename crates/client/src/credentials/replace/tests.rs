@@ -1,3 +1,5 @@
+//! A file is replaced whole or not at all.
+
 use std::{
     os::unix::fs::{PermissionsExt as _, symlink},
     sync::Barrier,

@@ -1,3 +1,5 @@
+//! Login and logout, as they change files and ask helpers.
+
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use pier_oci::Repository;

@@ -132,6 +132,11 @@ impl Pace {
 mod tests {
     use super::*;
 
+    #[expect(clippy::cast_precision_loss, reason = "numbers of a test")]
+    fn seconds(bytes: u64, speed: f64) -> f64 {
+        bytes as f64 / speed
+    }
+
     /// Downloads `total` bytes from a server that gives each connection `each` bytes a second and all of them `all`, in virtual time.
     fn download(total: u64, each: f64, all: f64) -> (Duration, usize) {
         let mut pace = Pace::new();
@@ -149,7 +154,7 @@ mod tests {
             }
             let sum: u64 = round.iter().sum();
             let longest = round.iter().copied().max().unwrap_or_default();
-            now += (longest as f64 / each).max(sum as f64 / all) + 0.04;
+            now += seconds(longest, each).max(seconds(sum, all)) + 0.04;
             for bytes in round {
                 match pace.note(bytes, start + Duration::from_secs_f64(now)) {
                     Verdict::Ranges(bytes) => size = bytes,
@@ -163,7 +168,7 @@ mod tests {
     #[test]
     fn connections_that_are_the_limit_are_multiplied() {
         let (time, most) = download(1 << 30, 20e6, 1e9);
-        let alone = Duration::from_secs_f64((1_u64 << 30) as f64 / 20e6);
+        let alone = Duration::from_secs_f64(seconds(1 << 30, 20e6));
         assert_eq!(most, MOST);
         assert!(time * 4 < alone, "{time:?} against {alone:?}");
     }
@@ -171,7 +176,7 @@ mod tests {
     #[test]
     fn a_line_that_is_the_limit_gets_one_connection() {
         let (time, most) = download(1 << 30, 50e6, 50e6);
-        let alone = Duration::from_secs_f64((1_u64 << 30) as f64 / 50e6 + 0.04);
+        let alone = Duration::from_secs_f64(seconds(1 << 30, 50e6) + 0.04);
         assert_eq!(most, 2);
         assert!(time < alone.mul_f64(1.03), "{time:?} against {alone:?}");
     }

@@ -6,8 +6,9 @@
     reason = "the lint's exemption for tests does not reach the functions that tests share"
 )]
 
-#[path = "raw/client.rs"]
+#[path = "../raw/client.rs"]
 mod client;
+mod tls;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,18 +1,8 @@
 //! The faulty proxy behind TLS: who is let in, and whom a client believes.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "the lint's exemption for tests does not reach the functions that tests share"
-)]
-
-#[path = "raw/client.rs"]
-mod client;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use client::{Answer, exchange_on, get};
 use http::Method;
 use pier_testkit::faults::{Fault, FaultyProxy, Kind, Script, When};
 use pier_testkit::test_registry::{Options, Storage, TestRegistry};
@@ -24,6 +14,8 @@ use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::client::{Answer, exchange_on, get};
 
 /// Connects as a client that was configured with these texts.
 async fn connect(
