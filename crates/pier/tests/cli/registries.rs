@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
+use pier_testkit::faults::{Fault, FaultyProxy, Kind, Script, When};
+
 use crate::pier::{PIER, Said, Store, command, run, text, write};
 use crate::registry::{Image, Registry};
 
@@ -26,7 +28,7 @@ impl Places {
     /// `pier pull` of the image, as if it were at `host`.
     fn pull(&self, host: &str, arguments: &[&str]) -> Said {
         let reference = format!("{host}/{IMAGE}:v1");
-        self.here.pier(&[&["pull", &reference], arguments].concat())
+        self.here.pier(&[&["pull", &reference, "--progress", "none"], arguments].concat())
     }
 
     fn address(&self) -> String {
@@ -55,8 +57,25 @@ fn an_image_comes_from_a_mirror_that_pier_toml_names() {
     assert_eq!(with(&format!("'{url}'")).status, 3);
     let by_digest = format!("{host}/{IMAGE}@{}", places.digest);
     let path = places.here.data().parent().unwrap().join("pier.toml");
-    let pulled = places.here.data_of(&["pull", &by_digest, "--config", text(&path)]);
+    let pulled = places.here.data_of(&["pull", &by_digest, "--progress", "none", "--config", text(&path)]);
     assert!(pulled.contains(&places.digest), "{pulled}");
+}
+
+#[tokio::test]
+async fn a_mirror_that_sends_wrong_bytes_is_named_in_the_log() {
+    let places = Places::new();
+    let lies = Script::new().rule(When::get(Kind::Blob), Fault::Flip { at: 3 });
+    let mirror = FaultyProxy::start(places.registry.address(), lies).await.unwrap();
+    let host = places.address();
+    let file = format!("[registries.'{host}']\nmirrors = ['{}']\n", mirror.url());
+    let path = write(&places.here, "pier.toml", &file);
+    let reference = format!("{host}/{IMAGE}:v1");
+    let said = run(command(&["pull", &reference, "--progress", "none", "--config", text(&path)])
+        .env("PIER_DATA", places.here.data())
+        .env("PIER_LOG", "warn"));
+    assert!(said.status == 0 && said.stdout.contains(&places.digest), "{said:?}");
+    let blame = format!("sent by {}", mirror.address());
+    assert!(said.stderr.contains("a source sent wrong content") && said.stderr.contains(&blame), "{said:?}");
 }
 
 #[test]
