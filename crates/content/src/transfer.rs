@@ -160,7 +160,15 @@ pub async fn fill_and_commit(
         progress.emit(|| Event::Discarded(descriptor.digest));
         match source.fill(origin.repository, descriptor, &observed).await {
             Ok(()) => match filling.commit(commit.clone()).await {
-                Err(error) if error.is_integrity() => verdict.wrong = error.blaming(&source.name()),
+                Err(error) if error.is_integrity() => {
+                    let error = error.blaming(&source.name());
+                    // When the next source sends the right bytes, nothing else tells of this one.
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a source sent wrong content, asking the next"
+                    );
+                    verdict.wrong = error;
+                }
                 outcome => return outcome,
             },
             Err(failure) => {

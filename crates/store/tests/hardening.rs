@@ -95,7 +95,12 @@ async fn a_commit_that_outlives_its_call_does_not_vouch_for_content_that_came_la
     let digest = Digest::sha256(&right);
     let commit = Commit { digest, link: Some(repository()) };
     for _ in 0..20 {
-        let filling = filling(&store, IngestKey::Blob { digest, size: Some(1 << 20) }).await;
+        let filling = match store.ingest(IngestKey::Blob { digest, size: Some(1 << 20) }).await {
+            Ok(Ingest::Filling(filling)) => filling,
+            // The dropped call's work had come to its end before the part was emptied: that is no harm, if it is the right content.
+            Ok(Ingest::Present(_)) => break,
+            other => panic!("expected to fill, found {other:?}"),
+        };
         filling.write_at(0, vec![Bytes::from(right.clone())]).await.expect("written");
         start_and_drop(filling.commit(commit.clone()));
         filling.reset().await.expect("the part can be emptied");
@@ -103,7 +108,11 @@ async fn a_commit_that_outlives_its_call_does_not_vouch_for_content_that_came_la
         let outcome = filling.commit(commit.clone()).await;
         assert!(matches!(outcome, Err(Error::Integrity { .. })), "{outcome:?}");
     }
-    assert!(matches!(store.open(&digest).await, Err(Error::NotFound { .. })));
+    match store.open(&digest).await {
+        Err(Error::NotFound { .. }) => {}
+        Ok(_) => assert!(read(&store, &right).await == right, "wrong content under the digest"),
+        Err(error) => panic!("{error:?}"),
+    }
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ mod prune;
 mod pull;
 mod push;
 mod references;
+mod registries;
 mod registry;
 mod remote;
 mod resolve;

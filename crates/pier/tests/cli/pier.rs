@@ -9,16 +9,29 @@ use tempfile::TempDir;
 pub(crate) const PIER: &str = env!("CARGO_BIN_EXE_pier");
 
 /// Environment variables that would change what is tested, if whoever runs the tests has set them.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 22] = [
     "PIER_DATA",
     "PIER_CONFIG",
     "PIER_LISTEN",
     "PIER_LOG",
     "PIER_LOG_FORMAT",
+    "PIER_CA",
+    "PIER_HOSTS_DIR",
     "PIER_PROGRESS",
     "XDG_DATA_HOME",
     "COLUMNS",
     "NO_COLOR",
+    "DOCKER_AUTH_CONFIG",
+    "REGISTRY_AUTH_FILE",
+    "DOCKER_CONFIG",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
 ];
 
 /// A data folder, and how to run commands on it.
