@@ -6,6 +6,7 @@
 
 mod body;
 mod failure;
+mod greeting;
 mod reach;
 mod tls;
 
@@ -20,18 +21,16 @@ use tokio::{
 };
 use url::Url;
 
-use self::failure::{NoAnswer, is_not_tls};
+use self::failure::{NoAnswer, NoConnection};
 pub use self::tls::Verification;
 pub(crate) use self::{
     body::{Read, Stalls},
     failure::{is_unanswered, unreachable},
+    greeting::Greeted,
     reach::{Reach, same_origin},
     tls::TlsSettings,
 };
 use crate::proxies::Proxies;
-
-/// How long a server may take to answer TLS's greeting. One of plain HTTP may wait for the end of a line that never comes.
-const GREETING: Duration = Duration::from_secs(2);
 
 /// How long an exchange may take where nothing happens.
 #[derive(Clone, Copy, Debug)]
@@ -103,21 +102,12 @@ pub(crate) struct Transport {
 
 #[derive(Debug, Default)]
 struct Ways {
-    /// To the registry itself over plain HTTP, and to find out whether it speaks TLS: trusts nobody.
+    /// To the registry itself over plain HTTP: trusts nobody.
     plain: OnceCell<reqwest::Client>,
     /// To the registry itself, at whatever address it has, with our certificate if there is one.
     registry: OnceCell<reqwest::Client>,
     /// To where the registry's answers lead: never to addresses of this machine or network, unless the registry is there itself.
     elsewhere: OnceCell<reqwest::Client>,
-}
-
-/// What a server answers a greeting in TLS with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Greeted {
-    /// TLS.
-    Tls,
-    /// Anything else.
-    NotTls,
 }
 
 /// Where a request goes.
@@ -152,22 +142,19 @@ impl Transport {
         Self { origin, reach, tls, proxies, user_agent, timeouts, ways: Ways::default() }
     }
 
-    /// Greets a server in TLS, and tells nobody anything.
+    /// Finds out whether a server on this machine speaks TLS, and tells it nothing.
     ///
     /// # Errors
     /// When nobody answers in any way.
     pub(crate) async fn greet(&self, base: &Url) -> Result<Greeted> {
-        const OPERATION: &str = "connect";
-        let mut url = base.clone();
-        url.set_path("/v2/");
-        let greeting = timeout(GREETING, self.plain().await?.head(url).send()).await;
-        let Ok(answer) = greeting else { return Ok(Greeted::NotTls) };
-        match answer.map_err(|error| unreachable(&self.origin, OPERATION, error)) {
-            // That it is not trusted was found out in TLS.
-            Ok(_) | Err(Error::Untrusted { .. }) => Ok(Greeted::Tls),
-            Err(error) if is_not_tls(&error) => Ok(Greeted::NotTls),
-            Err(error) => Err(error),
-        }
+        let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let port = base.port_or_known_default().unwrap_or(443);
+        greeting::greet(host, port, self.timeouts.connect).await.map_err(|error| Error::Unavailable {
+            origin: self.origin.clone(),
+            operation: "connect",
+            retry_after: None,
+            source: Some(NoConnection(error).into()),
+        })
     }
 
     async fn way(&self, destination: Destination, url: &Url) -> Result<&reqwest::Client> {

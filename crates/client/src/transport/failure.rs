@@ -29,24 +29,29 @@ impl fmt::Display for NoAnswer {
 
 impl StdError for NoAnswer {}
 
+/// Nobody took a connection.
+#[derive(Debug)]
+pub(super) struct NoConnection(pub(super) io::Error);
+
+impl fmt::Display for NoConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no connection")
+    }
+}
+
+impl StdError for NoConnection {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.0)
+    }
+}
+
 /// Whether there was nobody to talk to: no connection, or one on which nothing was said.
 pub(crate) fn is_unanswered(error: &Error) -> bool {
     let Error::Unavailable { source: Some(source), .. } = error else { return false };
     chain(&**source).any(|cause| {
         cause.is::<NoAnswer>()
+            || cause.is::<NoConnection>()
             || cause.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect)
-    })
-}
-
-/// Whether the other side does not speak TLS at all: a server of plain HTTP answers TLS's greeting with a line of text, or hangs up on it.
-pub(crate) fn is_not_tls(error: &Error) -> bool {
-    let Error::Unavailable { source: Some(source), .. } = error else { return false };
-    chain(&**source).any(|cause| {
-        let garbled = matches!(cause.downcast_ref(), Some(rustls::Error::InvalidMessage(_)));
-        let hung_up = cause.downcast_ref::<io::Error>().is_some_and(|error| {
-            matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
-        });
-        garbled || hung_up
     })
 }
 
