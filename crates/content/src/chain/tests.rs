@@ -1,3 +1,5 @@
+//! What an image is made of, walked from its bytes.
+
 use serde_json::{Value, json};
 
 use super::*;

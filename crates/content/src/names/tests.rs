@@ -1,3 +1,5 @@
+//! Names asked for at once, and remembered for as long as the caller likes.
+
 use std::sync::{
     Mutex,
     atomic::{AtomicUsize, Ordering::SeqCst},

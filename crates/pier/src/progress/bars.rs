@@ -11,6 +11,7 @@ use super::{
     board::{Looked, Note},
     plain,
 };
+use crate::output;
 
 /// Frames a second.
 const RATE: u8 = 10;
@@ -46,8 +47,8 @@ impl Telling for Bars {
             Note::Arrived { .. } => true,
         };
         if let Some(line) = plain::line(name, note).filter(|_| lasting) {
-            // A terminal that is gone needs no bars.
-            let _ = self.all.println(line);
+            // Not `println` of the bars: it fills lines with spaces instead of ending them.
+            self.all.suspend(|| output::talk(&line));
         }
     }
 

@@ -43,7 +43,7 @@ impl Known {
     fn password(&self) -> (String, String) {
         let password = self.registry.credentials().into_iter().find_map(|credentials| match credentials {
             Credentials::Password { username, password } => Some((username, password)),
-            _ => None,
+            Credentials::IdentityToken { .. } => None,
         });
         password.unwrap()
     }
