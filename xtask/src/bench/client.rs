@@ -83,7 +83,7 @@ pub(super) fn run(options: &ClientOptions) -> anyhow::Result<()> {
         let sizes = Sizes { large_mebibytes: 64, small_images: 50, tags: 1000, ..full };
         Scale { rounds: 1, sizes, processes: 10 }
     } else {
-        Scale { rounds: 3, sizes: full, processes: 50 }
+        Scale { rounds: 3, sizes: full, processes: 30 }
     };
     let scale = Scale { rounds: options.rounds.unwrap_or(scale.rounds).max(1), ..scale };
     let scratch = match &options.scratch {
@@ -264,11 +264,14 @@ impl Bench {
         let spent = self.loop_of(tags, |image| tool.resolve(image, &data))?;
         report_spent(report, RESOLVE, tool.name(), spent);
         let names = folder.path().join("names");
-        let lines: String = tags.iter().map(|name| format!("{name}\n")).collect();
-        fs::write(&names, lines).context("cannot write a file of names")?;
+        let lines: Vec<_> = tags.iter().map(Name::to_string).collect();
+        fs::write(&names, lines.join("\n")).context("cannot write a file of names")?;
         let data = folder.path().join("fresh");
         if let Some(mut command) = tool.resolve_all(&names, &[], &data) {
             report_spent(report, RESOLVE_BATCH, tool.name(), spent::run(&mut command)?);
+        }
+        if let Some(mut command) = tool.resolve_all(&names, &["--refresh"], &data) {
+            spent::run(&mut command).context("cannot fill the cache")?;
         }
         if let Some(mut command) = tool.resolve_all(&names, &["--max-age", "1h"], &data) {
             report_spent(report, RESOLVE_CACHED, tool.name(), spent::run(&mut command)?);
