@@ -12,8 +12,9 @@ mod ranges;
 mod spent;
 mod tool;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::Context as _;
 
@@ -57,6 +58,8 @@ const EVERYBODY: [&str; 11] = [
 
 const CPU: &str = "CPU s";
 const WALL: &str = "wall s";
+/// With the time that the kernel needs then to bring to the disk what was fetched.
+const DURABLE: &str = "wall s until durable";
 const PEAK: &str = "peak RSS MiB";
 const WRITTEN: &str = "MiB written";
 
@@ -80,7 +83,7 @@ pub(super) fn run(options: &ClientOptions) -> anyhow::Result<()> {
         let sizes = Sizes { large_mebibytes: 64, small_images: 50, tags: 1000, ..full };
         Scale { rounds: 1, sizes, processes: 10 }
     } else {
-        Scale { rounds: 3, sizes: full, processes: 50 }
+        Scale { rounds: 3, sizes: full, processes: 30 }
     };
     let scale = Scale { rounds: options.rounds.unwrap_or(scale.rounds).max(1), ..scale };
     let scratch = match &options.scratch {
@@ -142,6 +145,14 @@ fn promises() -> Vec<Promise> {
             promises.push(Promise { work, measure, over: Over::LeastOf(OTHERS), bound: Bound::AtMost(1.0) });
         }
     }
+    for work in [PULL_LARGE, PULL_LAYERED, PULL_SMALL, PULL_BATCH] {
+        promises.push(Promise {
+            work,
+            measure: DURABLE,
+            over: Over::LeastOf(OTHERS),
+            bound: Bound::AtMost(1.0),
+        });
+    }
     let mut add = |work, over, bound| promises.push(Promise { work, measure: WALL, over, bound });
     add(RESOLVE_BATCH, Over::Amount(1.0), Bound::AtMost(1.0));
     add(RESOLVE_CACHED, Over::Amount(0.05), Bound::AtMost(1.0));
@@ -186,16 +197,17 @@ impl Bench {
             let folder = self.folder()?;
             level_the_field(&self.scratch, bytes)?;
             let spent = spent::run(&mut tool.pull(image, &folder.path().join("1")))?;
-            report_spent(report, work, tool.name(), spent);
+            report_pull(report, work, tool.name(), spent, folder.path())?;
         }
         let folder = self.folder()?;
         rustix::fs::sync();
         let spent = self.loop_of(small, |image| tool.pull(image, &place(tool, folder.path(), image)))?;
-        report_spent(report, PULL_SMALL, tool.name(), spent);
+        report_pull(report, PULL_SMALL, tool.name(), spent, folder.path())?;
         let folder = self.folder()?;
         rustix::fs::sync();
         if let Some(mut command) = tool.pull_all(small, &folder.path().join("all")) {
-            report_spent(report, PULL_BATCH, tool.name(), spent::run(&mut command)?);
+            let spent = spent::run(&mut command)?;
+            report_pull(report, PULL_BATCH, tool.name(), spent, folder.path())?;
         }
         Ok(())
     }
@@ -252,11 +264,14 @@ impl Bench {
         let spent = self.loop_of(tags, |image| tool.resolve(image, &data))?;
         report_spent(report, RESOLVE, tool.name(), spent);
         let names = folder.path().join("names");
-        let lines: String = tags.iter().map(|name| format!("{name}\n")).collect();
-        fs::write(&names, lines).context("cannot write a file of names")?;
+        let lines: Vec<_> = tags.iter().map(Name::to_string).collect();
+        fs::write(&names, lines.join("\n")).context("cannot write a file of names")?;
         let data = folder.path().join("fresh");
         if let Some(mut command) = tool.resolve_all(&names, &[], &data) {
             report_spent(report, RESOLVE_BATCH, tool.name(), spent::run(&mut command)?);
+        }
+        if let Some(mut command) = tool.resolve_all(&names, &["--refresh"], &data) {
+            spent::run(&mut command).context("cannot fill the cache")?;
         }
         if let Some(mut command) = tool.resolve_all(&names, &["--max-age", "1h"], &data) {
             report_spent(report, RESOLVE_CACHED, tool.name(), spent::run(&mut command)?);
@@ -324,6 +339,21 @@ fn start_registry(contestant: Contestant, pier: &Path, folder: &Path) -> anyhow:
 fn level_the_field(scratch: &Path, bytes: u64) -> anyhow::Result<()> {
     rustix::fs::sync();
     UsedMemory::take(scratch, bytes).map(drop).context("cannot use memory for the page cache")
+}
+
+/// What a pull spent, and how long it takes until what it fetched would survive a power failure: Pier is done then, the others are not.
+fn report_pull(
+    report: &mut Report,
+    work: &'static str,
+    who: &'static str,
+    spent: Spent,
+    folder: &Path,
+) -> anyhow::Result<()> {
+    report_spent(report, work, who, spent);
+    let started = Instant::now();
+    rustix::fs::syncfs(File::open(folder)?).context("cannot bring to the disk what was fetched")?;
+    report.add(work, DURABLE, who, (spent.wall + started.elapsed()).as_secs_f64());
+    Ok(())
 }
 
 fn report_spent(report: &mut Report, work: &'static str, who: &'static str, spent: Spent) {

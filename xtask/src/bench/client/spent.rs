@@ -25,9 +25,10 @@ pub(super) struct Spent {
 impl Spent {
     /// As if the same had been done so many times more often.
     pub(super) fn times(self, factor: f64) -> Self {
-        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         #[expect(
-            clippy::allow_attributes_without_reason,
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
             reason = "a number of bytes, told with three digits"
         )]
         let written = (self.written as f64 * factor) as u64;
