@@ -1,9 +1,9 @@
 //! Uploads that were begun and not finished, so that the next attempt, or the next command, goes on where the last one stopped.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt::Debug,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use pier_oci::{Digest, Repository};
@@ -21,6 +21,36 @@ pub trait UploadSessions: Debug + Send + Sync {
 
     /// Forgets an upload that has ended.
     fn forget(&self, repository: &Repository, digest: &Digest);
+}
+
+/// The uploads that are under way in this process. Two of one blob at once must not go on with one session: the second neither looks for one
+/// nor leaves one behind.
+#[derive(Debug, Default)]
+pub(crate) struct Active(Mutex<HashSet<(Repository, Digest)>>);
+
+/// A blob's place among the uploads that are under way, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Claim<'a> {
+    active: &'a Active,
+    key: (Repository, Digest),
+}
+
+impl Active {
+    /// `None` while somebody else has it.
+    pub(crate) fn claim(&self, repository: &Repository, digest: &Digest) -> Option<Claim<'_>> {
+        let key = (repository.clone(), *digest);
+        self.lock().insert(key.clone()).then(|| Claim { active: self, key })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<(Repository, Digest)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.active.lock().remove(&self.key);
+    }
 }
 
 /// Remembers uploads for as long as the process lives.

@@ -22,6 +22,7 @@ use crate::{
     host::{Host, Scheme},
     hosts::{EndpointUrl, Way},
     refusal::{Refusal, Speaker},
+    sessions::Active,
     transport::{
         Destination, Greeted, Payload, Reach, Read, Request, Response, Timeouts, Transport, same_origin,
     },
@@ -55,6 +56,8 @@ pub(crate) struct Wire {
     /// registry then never waits for a place that another such upload holds.
     reads: Arc<Semaphore>,
     writes: Arc<Semaphore>,
+    /// Blobs that are being uploaded.
+    uploads: Active,
     /// Bytes that may be sent in one request.
     largest_body: AtomicU64,
 }
@@ -140,6 +143,7 @@ impl Wire {
             site: OnceCell::new(),
             reads: Arc::new(Semaphore::new(places)),
             writes: Arc::new(Semaphore::new(places)),
+            uploads: Active::default(),
             largest_body: AtomicU64::new(u64::MAX),
         }
     }
@@ -162,6 +166,11 @@ impl Wire {
     /// A place among the requests at once that write. Taken before anything that reads for it.
     pub(crate) async fn write_slot(&self) -> OwnedSemaphorePermit {
         place(&self.writes).await
+    }
+
+    /// Blobs that are being uploaded.
+    pub(crate) fn uploads(&self) -> &Active {
+        &self.uploads
     }
 
     /// Bytes that may be sent in one request, as far as is known.

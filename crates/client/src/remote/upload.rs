@@ -19,6 +19,7 @@ use super::{
     sending::{Sent, outgoing},
 };
 use crate::{
+    UploadSessions,
     refusal::Refusal,
     transport::{Payload, Response, Stalls},
     wire::{Access, Ask, Target},
@@ -35,6 +36,8 @@ struct Upload<'a> {
     blob: &'a Descriptor,
     origin: Origin<'a>,
     progress: &'a Progress,
+    /// Where the session is remembered; nowhere for the second of two uploads of one blob.
+    sessions: Option<&'a dyn UploadSessions>,
 }
 
 /// An upload at a registry.
@@ -54,8 +57,9 @@ impl Remote {
     ) -> Result<()> {
         let name = self.name_of(repository)?;
         let _slot = self.wire.write_slot().await;
-        Upload { remote: self, repository, name, blob, origin, progress }.run().await?;
-        self.sessions.forget(repository, &blob.digest);
+        let claim = self.wire.uploads().claim(repository, &blob.digest);
+        let sessions = claim.as_ref().map(|_| &*self.sessions);
+        Upload { remote: self, repository, name, blob, origin, progress, sessions }.run().await?;
         progress.emit(|| Event::Committed(blob.clone()));
         Ok(())
     }
@@ -95,25 +99,28 @@ impl Upload<'_> {
         match outcome {
             Err(error) if !error.is_retryable() => {
                 // What it has of this upload is of no use to anybody.
-                self.remote.sessions.forget(self.repository, &self.blob.digest);
-                if !(resumed && error.is_integrity()) {
+                self.forget();
+                if !resumed || matches!(error, Error::Denied { .. } | Error::Untrusted { .. }) {
                     return Err(error);
                 }
-                // Some of it came from an earlier run, so nobody can say whose bytes were wrong: once more, whole.
+                // Some of it came from an earlier run, so nobody can say what was wrong: once more, whole.
                 self.progress.emit(|| Event::Discarded(self.blob.digest));
                 let session = self.new_session().await?;
-                self.send(session).await
+                self.send(session).await?;
             }
-            outcome => outcome,
+            outcome => outcome?,
         }
+        self.forget();
+        Ok(())
     }
 
     /// An upload that was begun before, if the registry still knows it.
     async fn known_session(&self) -> Result<Option<Session>> {
         let Self { remote, repository, blob, .. } = self;
-        let Some(kept) = remote.sessions.find(repository, &blob.digest) else { return Ok(None) };
+        let kept = self.sessions.and_then(|sessions| sessions.find(repository, &blob.digest));
+        let Some(kept) = kept else { return Ok(None) };
         let forget = || {
-            remote.sessions.forget(repository, &blob.digest);
+            self.forget();
             Ok(None)
         };
         let Ok(url) = Url::parse(&kept) else { return forget() };
@@ -142,7 +149,7 @@ impl Upload<'_> {
         let answer = remote.wire.ask_in(None, post).await?;
         let location = remote.location(&answer).await?;
         if blob.size > AT_ONCE {
-            remote.sessions.keep(repository, &blob.digest, location.as_str());
+            self.keep(&location);
         }
         Ok(Session { location, offset: 0 })
     }
@@ -156,7 +163,7 @@ impl Upload<'_> {
     }
 
     async fn send(&self, session: Session) -> Result<()> {
-        let Self { remote, repository, blob, origin, .. } = self;
+        let Self { remote, blob, origin, .. } = self;
         let begun = if session.offset > 0 { Begun::Before } else { Begun::Now };
         let Session { mut location, mut offset } = session;
         let sent = Sent::new(*origin, blob, offset);
@@ -169,7 +176,7 @@ impl Upload<'_> {
             }
             if let Ok(next) = remote.location(&answer?).await {
                 location = next;
-                remote.sessions.keep(repository, &blob.digest, location.as_str());
+                self.keep(&location);
             }
             offset = end;
         }
@@ -229,7 +236,7 @@ impl Upload<'_> {
         }
         if refusal.status == StatusCode::NOT_FOUND {
             // The session ended meanwhile: another one will do.
-            remote.sessions.forget(repository, &blob.digest);
+            self.forget();
             return Err(self.interrupted(OPERATION, refusal));
         }
         let subject = Subject::RemoteBlob((*repository).clone(), blob.digest);
@@ -241,6 +248,18 @@ impl Upload<'_> {
         let delete = self.about(Method::DELETE, location, "cancel an upload");
         if let Err(error) = self.remote.wire.ask_in(None, delete).await {
             tracing::debug!(error = &error as &dyn std::error::Error, "an upload could not be cancelled");
+        }
+    }
+
+    fn keep(&self, location: &Url) {
+        if let Some(sessions) = self.sessions {
+            sessions.keep(self.repository, &self.blob.digest, location.as_str());
+        }
+    }
+
+    fn forget(&self) {
+        if let Some(sessions) = self.sessions {
+            sessions.forget(self.repository, &self.blob.digest);
         }
     }
 

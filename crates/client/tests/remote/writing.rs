@@ -115,6 +115,24 @@ async fn s4_wrong_bytes_are_never_finished_at_the_target() {
 }
 
 #[tokio::test]
+async fn two_uploads_of_one_blob_at_once_do_not_meet() {
+    let (from, to) = (registry().await, registry().await);
+    let image = image(6);
+    from.push(&image, "team/app:v1").await.unwrap();
+    let store = pulled(&from, "team/app:v1").await;
+    let (target, there, here) = (remote(&to), repository(&to, "team/app"), repository(&from, "team/app"));
+    let layer = &image.blobs.iter().max_by_key(|blob| blob.descriptor.size).unwrap().descriptor;
+    let origin = Origin { source: &store, repository: &here };
+    let progress = Progress::default();
+    for _ in 0..10 {
+        let upload = || target.upload(&there, layer, origin, &progress);
+        let (one, two, three) = tokio::join!(upload(), upload(), upload());
+        one.and(two).and(three).unwrap();
+    }
+    assert!(target.has(&there, layer).await.unwrap());
+}
+
+#[tokio::test]
 async fn a_tag_and_a_manifest_are_deleted() {
     let registry = registry().await;
     let image = image(5);

@@ -4,14 +4,18 @@
 //! <data>/pushes/<hash of the repository and the digest>     the URL at which the upload goes on
 //! ```
 //!
-//! Whoever has such a URL may write to the upload, so only the owner can read them. A registry gives an upload up after a while, and an
-//! address that is a day old is worth nothing. Nothing of this has to survive anything: what is lost costs bytes.
+//! Whoever has such a URL may write to the upload, so only the owner can read them. An upload belongs to one process at a time, which holds
+//! a lock on its file for as long as it lives: two pushes of one image at once do not write into one another's upload, and `kill -9`
+//! leaves it to the next. A registry gives an upload up after a while, and an address that is a day old is worth nothing. Nothing of this
+//! has to survive anything: what is lost costs bytes.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
-    io::{self, Write as _},
+    collections::HashMap,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read as _, Seek as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -28,12 +32,14 @@ const URL_BYTES: u64 = 16 << 10;
 #[derive(Debug)]
 pub(super) struct PushesOnDisk {
     folder: PathBuf,
+    /// Those that are this process's, locked.
+    held: Mutex<HashMap<PathBuf, File>>,
 }
 
 impl PushesOnDisk {
     /// In the folder that holds everything.
     pub(super) fn below(data: &Path) -> Self {
-        Self { folder: data.join("pushes") }
+        Self { folder: data.join("pushes"), held: Mutex::default() }
     }
 
     fn path(&self, repository: &Repository, digest: &Digest) -> PathBuf {
@@ -41,16 +47,51 @@ impl PushesOnDisk {
         self.folder.join(Digest::sha256(key.as_bytes()).hex())
     }
 
-    fn write(&self, path: &Path, location: &str) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        // Uploads of one process are told apart by what they are of.
-        let new = path.with_extension(format!("new-{}", std::process::id()));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        let written = file.write_all(location.as_bytes()).and_then(|()| fs::rename(&new, path));
-        if written.is_err() {
-            let _ = fs::remove_file(&new);
+    fn held(&self) -> MutexGuard<'_, HashMap<PathBuf, File>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What an earlier process left. `None` when it is still at work.
+    fn take(&self, path: &Path) -> io::Result<Option<String>> {
+        let mut held = self.held();
+        let mut file = match held.remove(path) {
+            Some(file) => file,
+            None => {
+                let file = File::options().read(true).write(true).open(path)?;
+                if file.try_lock().is_err() {
+                    return Ok(None);
+                }
+                file
+            }
+        };
+        let metadata = file.metadata()?;
+        if expired(&metadata, SystemTime::now()) || metadata.len() > URL_BYTES {
+            return Ok(None);
         }
-        written
+        let mut location = String::new();
+        file.rewind()?;
+        file.read_to_string(&mut location)?;
+        held.insert(path.to_owned(), file);
+        Ok(Some(location).filter(|location| !location.is_empty()))
+    }
+
+    /// Writes where an upload goes on, unless another process is at work on one of the same blob. A kill in the middle leaves half a URL, at
+    /// which no registry has anything.
+    fn write(&self, path: &Path, location: &str) -> io::Result<()> {
+        let mut held = self.held();
+        if !held.contains_key(path) {
+            DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+            let mut options = OpenOptions::new();
+            let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+            if file.try_lock().is_err() {
+                return Ok(());
+            }
+            held.insert(path.to_owned(), file);
+        }
+        let Some(file) = held.get_mut(path) else { return Ok(()) };
+        file.rewind()?;
+        file.set_len(0)?;
+        file.write_all(location.as_bytes())
     }
 
     /// Removes what nobody will ask for any more.
@@ -72,12 +113,7 @@ fn expired(metadata: &fs::Metadata, now: SystemTime) -> bool {
 
 impl UploadSessions for PushesOnDisk {
     fn find(&self, repository: &Repository, digest: &Digest) -> Option<String> {
-        let path = self.path(repository, digest);
-        let metadata = fs::metadata(&path).ok()?;
-        if expired(&metadata, SystemTime::now()) || metadata.len() > URL_BYTES {
-            return None;
-        }
-        fs::read_to_string(&path).ok()
+        self.take(&self.path(repository, digest)).ok().flatten()
     }
 
     fn keep(&self, repository: &Repository, digest: &Digest, location: &str) {
@@ -94,11 +130,11 @@ impl UploadSessions for PushesOnDisk {
     }
 
     fn forget(&self, repository: &Repository, digest: &Digest) {
-        match fs::remove_file(self.path(repository, digest)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "a push is not forgotten");
-            }
-            _ => {}
+        let path = self.path(repository, digest);
+        // What is another process's stays.
+        let Some(_locked) = self.held().remove(&path) else { return };
+        if let Err(error) = fs::remove_file(&path) {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a push is not forgotten");
         }
     }
 }
@@ -116,7 +152,7 @@ mod tests {
 
     fn age(path: &Path, hours: u64) {
         let then = SystemTime::now() - Duration::from_hours(hours);
-        fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
+        File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
     }
 
     #[test]
@@ -126,14 +162,28 @@ mod tests {
         let (repository, digest) = (repository("r.test/a"), Digest::sha256(b"x"));
         assert_eq!(one.find(&repository, &digest), None);
         assert!(!data.path().join("pushes").exists(), "a folder that nobody needs yet");
-        one.keep(&repository, &digest, "https://r.test/1");
+        one.keep(&repository, &digest, "https://r.test/a-longer-one");
         one.keep(&repository, &digest, "https://r.test/2");
+        assert_eq!(one.find(&repository, &digest).as_deref(), Some("https://r.test/2"));
+        drop(one);
         assert_eq!(other.find(&repository, &digest).as_deref(), Some("https://r.test/2"));
         assert_eq!(other.find(&repository, &Digest::sha256(b"y")), None);
         assert_eq!(other.find(&self::repository("r.test:5000/a"), &digest), None);
         other.forget(&repository, &digest);
-        assert_eq!(one.find(&repository, &digest), None);
         assert_eq!(fs::read_dir(data.path().join("pushes")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_upload_belongs_to_one_command_at_a_time() {
+        let data = tempfile::tempdir().unwrap();
+        let (one, other) = (PushesOnDisk::below(data.path()), PushesOnDisk::below(data.path()));
+        let (repository, digest) = (repository("r.test/a"), Digest::sha256(b"x"));
+        one.keep(&repository, &digest, "https://r.test/1");
+        assert_eq!(other.find(&repository, &digest), None);
+        other.keep(&repository, &digest, "https://r.test/other");
+        other.forget(&repository, &digest);
+        drop(one);
+        assert_eq!(other.find(&repository, &digest).as_deref(), Some("https://r.test/1"));
     }
 
     #[test]
