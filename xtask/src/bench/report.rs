@@ -207,8 +207,10 @@ mod tests {
         }
         report.add("GET", "CPU s", "nginx", 1.0);
         report.add("PUT", "per s", "pier", 1234.5);
-        let promise = Promise { work: "GET", measure: "CPU s", over: Over::Of("nginx"), bound: Bound::AtMost(0.4) };
-        let unmeasured = Promise { work: "PUT", measure: "per s", over: Over::Of("nginx"), bound: Bound::AtLeast(5.0) };
+        let promise =
+            Promise { work: "GET", measure: "CPU s", over: Over::Of("nginx"), bound: Bound::AtMost(0.4) };
+        let unmeasured =
+            Promise { work: "PUT", measure: "per s", over: Over::Of("nginx"), bound: Bound::AtLeast(5.0) };
         assert_eq!(
             report.markdown("pier", &[promise, unmeasured]),
             "| work | measure | pier | nginx |\n|---|---|--:|--:|\n| GET | CPU s | 0.500 | 1.00 |\n| PUT | per s | 1234 | – |\n\n\
