@@ -59,6 +59,7 @@ impl Source for Remote {
         get.headers = accept_manifests();
         let answer = self.wire.ask(get).await?;
         let declared = declared(&answer, &subject)?;
+        let said: Option<Digest> = answer.header(CONTENT_DIGEST).and_then(|digest| digest.parse().ok());
         let bytes = match answer.read(limit.min(MAX_MANIFEST_BYTES), OPERATION).await? {
             Read::Whole(bytes) => bytes,
             Read::TooLong(_) => {
@@ -66,6 +67,13 @@ impl Source for Remote {
                 return Err(Error::Invalid { subject, reason });
             }
         };
+        // What a registry says of its own bytes names nothing; but where it is wrong, something changed them on their way.
+        if let (Selector::Tag(_), Some(expected)) = (selector, said) {
+            let actual = Digest::of(expected.algorithm(), &bytes);
+            if actual != expected {
+                return Err(Error::Integrity { expected, actual, origin: Some(self.name()) });
+            }
+        }
         parse(bytes, declared.as_ref(), selector).map_err(|error| match error {
             ManifestError::Mismatch { expected, actual } => {
                 Error::Integrity { expected, actual, origin: Some(self.name()) }

@@ -157,6 +157,8 @@ async fn a_fault_of_a_pull_that_stays_is_an_error_of_its_kind() {
     for (expected, script) in [
         ("unavailable", Script::new().rule(blob(), Fault::Truncate { after: 0 })),
         ("integrity", Script::new().rule(blob(), Fault::Flip { at: 99 })),
+        ("integrity", Script::new().rule(manifest(), Fault::Flip { at: 99 })),
+        ("integrity", Script::new().rule(manifest(), Fault::LyingDigest(Digest::sha256(b"lie")))),
         ("size", Script::new().rule(blob(), Fault::TooLong { extra: 7 })),
         ("size", Script::new().rule(blob(), Fault::WrongLength { by: 7 })),
         ("size", Script::new().rule(blob(), Fault::WrongLength { by: -7 })),
