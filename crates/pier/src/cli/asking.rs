@@ -1,5 +1,10 @@
 //! What can be typed to ask registries, and to change what they show.
 
+#![expect(
+    rustdoc::broken_intra_doc_links,
+    reason = "these comments are shown as help, where brackets hold what may be left out"
+)]
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, value_parser};

@@ -1,5 +1,10 @@
 //! Options of the commands that move images.
 
+#![expect(
+    rustdoc::broken_intra_doc_links,
+    reason = "these comments are shown as help, where brackets hold what may be left out"
+)]
+
 use clap::{Args, ValueEnum};
 use pier_oci::Platform;
 
