@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use pier_content::{
     BlobStore as _, ByteRange, Catalog as _, Claim, Commit, Completeness, Error, Filling, Ingest, IngestKey,
-    PutManifest, Result,
+    PutManifest, Result, TagRules,
 };
 use pier_oci::{Digest, Manifest, MediaType, RepositoryName, SessionId, Tag};
 use pier_store::{Clock, Leases, OpenError, Store, StoreOptions};
@@ -166,6 +166,7 @@ impl World {
             manifest: Arc::new(manifest),
             tags: vec![tag(name)],
             completeness: Completeness::Strict,
+            rules: TagRules::default(),
         };
         self.ledger.attempt(changes, self.store.put_manifest(put)).await
     }
