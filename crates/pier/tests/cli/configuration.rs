@@ -19,8 +19,8 @@ fn check_refused(file: &str, expected: &str) {
 fn a_mistyped_key_is_refused() {
     check_refused(
         "[serve]\nlisen = \"127.0.0.1:0\"\n",
-        "line 2: unknown field `lisen`, expected one of `listen`, `plain-http`, `allow-anonymous`, `max-connections`, \
-         `max-uploads`, `max-blob-bytes`, `idle-timeout`, `drain-timeout`",
+        "line 2: unknown field `lisen`, expected one of `listen`, `plain-http`, `allow-anonymous`, `tls-cert`, `tls-key`, \
+         `htpasswd`, `anonymous-pull`, `max-connections`, `max-uploads`, `max-blob-bytes`, `idle-timeout`, `drain-timeout`",
     );
     check_refused(
         "[server]\n",
