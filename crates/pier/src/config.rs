@@ -62,6 +62,8 @@ pub(crate) struct ServeSection {
     pub(crate) htpasswd: Option<PathBuf>,
     /// Whether pulling needs no login.
     pub(crate) anonymous_pull: bool,
+    /// Whether all that a manifest names has to be there.
+    pub(crate) manifests: Manifests,
     /// Connections at once.
     pub(crate) max_connections: NonZeroUsize,
     /// Uploads that are worked on at once.
@@ -74,6 +76,16 @@ pub(crate) struct ServeSection {
     /// How long requests may take to finish after a signal to stop.
     #[serde(deserialize_with = "duration")]
     pub(crate) drain_timeout: Duration,
+}
+
+/// What is asked of a manifest that is pushed.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Manifests {
+    /// All that it names is in the repository already.
+    Complete,
+    /// Some may be left out, such as platforms of an index.
+    Sparse,
 }
 
 /// `[store]`
@@ -111,6 +123,7 @@ impl Default for ServeSection {
             tls_key: None,
             htpasswd: None,
             anonymous_pull: false,
+            manifests: Manifests::Complete,
             max_connections: const { NonZeroUsize::new(4096).unwrap() },
             max_uploads: const { NonZeroUsize::new(256).unwrap() },
             max_blob_bytes: None,

@@ -202,6 +202,8 @@ impl Inner {
             Action::ListReferrers { repository, digest, artifact_type } => {
                 self.referrers(&repository, &digest, artifact_type.as_deref()).await
             }
+            // The specification of extensions has registries list what they have; this one has none.
+            Action::ListExtensions => Ok(Answer::new(StatusCode::OK).json(r#"{"extensions":[]}"#)),
             Action::ListRepositories { page } => self.repositories(&page).await,
         }
     }

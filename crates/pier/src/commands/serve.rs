@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::anyhow;
+use pier_content::Completeness;
 use pier_registry::{Registry, SessionKey, Settings};
 
 use crate::{
     cli::Serve,
-    config::{Config, ServeSection},
+    config::{Config, Manifests, ServeSection},
     failure::{Failure, Status},
     output,
     serve::{self, Access, Entrance, Others, Tls, TlsFiles, Users},
@@ -29,6 +30,10 @@ pub(crate) async fn run(options: &Serve, config: &Config) -> Result<Status, Fail
         max_blob_bytes: section.max_blob_bytes,
         idle_timeout: section.idle_timeout,
         max_uploads: section.max_uploads,
+        completeness: match section.manifests {
+            Manifests::Complete => Completeness::Strict,
+            Manifests::Sparse => Completeness::Sparse,
+        },
         ..Settings::new(key)
     };
     let registry = Registry::new(Arc::clone(&store) as _, Arc::clone(&store) as _, settings);
