@@ -32,8 +32,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use pier_content::{
     Blob, BlobInfo, BlobStore, Body, ByteRange, ByteStream, Catalog, Claim, Commit, Error, Filling,
-    Following, ImmutableTags, Ingest, IngestKey, Order, Page, PutManifest, RangeReader, ReferrersOf, Result, Stored,
-    Subject, TagMove, TagRules,
+    Following, ImmutableTags, Ingest, IngestKey, Order, Page, PutManifest, RangeReader, ReferrersOf, Result,
+    Stored, Subject, TagMove, TagRules,
     suite::{Harness, Stores},
 };
 use pier_oci::{Algorithm, Descriptor, Digest, Hasher, Manifest, RepositoryName, Selector, SessionId, Tag};

@@ -63,7 +63,7 @@ async fn a_cursor_that_was_not_given_out_is_refused() {
         ("/v2/_catalog".to_owned(), of_tags),
         (format!("/v2/a/referrers/{subject}"), of_tags),
     ] {
-        for cursor in [foreign, "", "x", "dHYx=", "%00", "../../a", &"d".repeat(100_000)] {
+        for cursor in [foreign, "", "x", "dHYx=", "%00", "../../a", &"d".repeat(10_000)] {
             let reply = get(&registry, &format!("{list}?cursor={cursor}")).await;
             reply.refused(400, "UNSUPPORTED");
         }
