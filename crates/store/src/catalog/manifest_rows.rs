@@ -236,12 +236,12 @@ pub(crate) fn referrers(
         .during("list referrers")?;
     let after = of.after.as_ref().map(encode).unwrap_or_default();
     let (name, subject) = (repository.as_str(), encode(&of.subject));
-    let mut rows = statement
+    let rows = statement
         .query_map(params![name, subject, after, of.artifact_type, one_more(of.limit)], stored)
         .during("list referrers")?;
     let (mut items, mut bytes) = (Vec::new(), 0);
     // Row by row, since together they may be larger than memory.
-    while let Some(row) = rows.next() {
+    for row in rows {
         if items.len() == of.limit || bytes >= REFERRERS_BYTES {
             return Ok(Page { items, more: true });
         }
