@@ -12,6 +12,7 @@ mod containerd;
 mod docker;
 mod image;
 mod registry;
+mod secured;
 mod skopeo;
 
 use std::collections::BTreeMap;
