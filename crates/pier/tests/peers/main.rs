@@ -11,6 +11,7 @@
 mod containerd;
 mod docker;
 mod image;
+mod nginx;
 mod registry;
 mod secured;
 mod skopeo;

@@ -32,7 +32,7 @@ use tempfile::TempDir;
 
 use crate::image::Layout;
 
-const PIER: &str = env!("CARGO_BIN_EXE_pier");
+pub(crate) const PIER: &str = env!("CARGO_BIN_EXE_pier");
 
 /// What the signature of `{seed}` is.
 const SIGNATURE: &str = "application/vnd.example.signature";
@@ -346,7 +346,7 @@ impl Programs {
 
 /// Runs a command to its end, with this on its standard input.
 #[track_caller]
-fn piped(command: &mut Command, input: &str) -> Output {
+pub(crate) fn piped(command: &mut Command, input: &str) -> Output {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // One that reads nothing may be gone already.
