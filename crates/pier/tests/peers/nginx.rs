@@ -10,7 +10,7 @@ use pier_testkit::process::PierProcess;
 use pier_testkit::skip::or_skip;
 use pier_testkit::tls::Authority;
 
-use crate::image::Layout;
+use crate::image::{Layout, digest, verified_files};
 use crate::secured::{PIER, piped};
 
 const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guides/behind-tls.md");
@@ -72,9 +72,14 @@ fn clients_push_and_pull_through_the_nginx_of_the_guide() {
             &name,
         ])
         .unwrap();
-    let there =
-        ["copy", "--src-cert-dir", &certs, "--src-creds", "alice:hunter2", &name, &back.source("app")];
-    skopeo.run(&there).unwrap();
-    assert_eq!(back.named("app"), image.root.digest.to_string());
-    assert_eq!(back.verified_blobs(), layout.verified_blobs());
+    let destination = format!("dir:{}", back.path().display());
+    skopeo
+        .run(&["copy", "--src-cert-dir", &certs, "--src-creds", "alice:hunter2", &name, &destination])
+        .unwrap();
+    let manifest = fs::read(back.path().join("manifest.json")).unwrap();
+    let pulled = digest(&manifest);
+    assert_eq!(pulled, image.root.digest.to_string());
+    let mut blobs = verified_files(back.path());
+    blobs.insert(pulled, manifest.len() as u64);
+    assert_eq!(blobs, layout.verified_blobs());
 }
