@@ -70,10 +70,18 @@ pub(crate) struct ServeSection {
     pub(crate) immutable_tags: Vec<ImmutableTag>,
     /// Connections at once.
     pub(crate) max_connections: NonZeroUsize,
+    /// Connections at once of one host.
+    pub(crate) max_connections_per_address: Option<NonZeroUsize>,
     /// Uploads that are worked on at once.
     pub(crate) max_uploads: NonZeroUsize,
     /// Bytes of the largest blob that is taken.
     pub(crate) max_blob_bytes: Option<u64>,
+    /// How long a client may take for a handshake of TLS, and for the head of a request.
+    #[serde(deserialize_with = "some_duration")]
+    pub(crate) head_timeout: Duration,
+    /// How long a connection may wait for its next request.
+    #[serde(deserialize_with = "some_duration")]
+    pub(crate) keep_alive: Duration,
     /// How long a client may send nothing in the middle of a request, or take nothing of an answer.
     #[serde(deserialize_with = "some_duration")]
     pub(crate) idle_timeout: Duration,
@@ -130,8 +138,13 @@ impl Default for ServeSection {
             manifests: Manifests::Complete,
             immutable_tags: Vec::new(),
             max_connections: const { NonZeroUsize::new(4096).unwrap() },
+            max_connections_per_address: None,
             max_uploads: const { NonZeroUsize::new(256).unwrap() },
             max_blob_bytes: None,
+            head_timeout: Duration::from_secs(30),
+            // Longer than the pools of clients keep one (90 seconds in Go), so that it is the client who closes, and no request meets a
+            // connection that is just being closed.
+            keep_alive: Duration::from_mins(2),
             idle_timeout: Duration::from_mins(1),
             drain_timeout: Duration::from_mins(5),
         }
