@@ -135,7 +135,7 @@ async fn referrers_that_a_client_kept_under_a_tag_are_listed_too() {
         |digest: &str| json!({ "mediaType": INDEX, "digest": digest, "size": 7, "artifactType": "x/lie" });
     let digests = [&kept, own["digest"].as_str().unwrap(), &kept];
     let index = json!({
-        "schemaVersion": 2, "mediaType": INDEX, "manifests": digests.map(|digest| entry(digest)),
+        "schemaVersion": 2, "mediaType": INDEX, "manifests": digests.map(entry),
     });
     let tag = format!("sha256-{}", subject.hex());
     let uri = format!("/v2/a/manifests/{tag}");
