@@ -66,6 +66,9 @@ pub(crate) struct ServeSection {
     /// How long requests may take to finish after a signal to stop.
     #[serde(deserialize_with = "duration")]
     pub(crate) drain_timeout: Duration,
+    /// How often to look for content that nothing names any more.
+    #[serde(deserialize_with = "some_duration")]
+    pub(crate) collect_every: Duration,
 }
 
 /// `[store]`
@@ -104,6 +107,7 @@ impl Default for ServeSection {
             max_blob_bytes: None,
             idle_timeout: Duration::from_mins(1),
             drain_timeout: Duration::from_mins(5),
+            collect_every: Duration::from_mins(1),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Sockets, connections and the way to stop.
 
+mod collection;
 mod connections;
 mod descriptors;
 mod host_check;
@@ -9,7 +10,10 @@ mod origin_check;
 mod pulse;
 mod socket;
 
-pub(crate) use self::listener::listen;
+pub(crate) use self::{
+    collection::{Collection, Timing},
+    listener::listen,
+};
 
 use pier_registry::Registry;
 

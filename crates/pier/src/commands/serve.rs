@@ -9,7 +9,8 @@ use crate::{
     cli::Serve,
     config::{Config, ServeSection},
     failure::{Failure, Status},
-    output, serve,
+    output,
+    serve::{self, Collection, Timing},
     signals::Signals,
 };
 
@@ -35,7 +36,14 @@ pub(crate) async fn run(options: &Serve, config: &Config) -> Result<Status, Fail
     let signals = Signals::listen()?;
     tracing::info!(address = %listener.address(), data = %config.data.display(), "serving");
     output::line(&format!("listening on http://{}", listener.address()))?;
-    serve::run(listener, signals, registry, &section).await
+    let timing = Timing {
+        every: section.collect_every,
+        expiry: config.store.part_expiry.min(config.store.upload_expiry),
+    };
+    let collection = Collection::start(store, timing);
+    let outcome = serve::run(listener, signals, registry, &section).await;
+    collection.stop().await;
+    outcome
 }
 
 fn merge(options: &Serve, file: &ServeSection) -> ServeSection {
