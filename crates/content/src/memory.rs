@@ -211,6 +211,7 @@ impl Catalog for Memory {
         let mut world = self.world();
         let (size, asked) = match claim {
             Claim::From(from) => (world.names.linked(&from, digest), from),
+            Claim::FromAny => (world.names.shown(digest), repository.clone()),
             Claim::Proven => (world.blobs.get(digest).map(|bytes| bytes.len() as u64), repository.clone()),
         };
         let size =

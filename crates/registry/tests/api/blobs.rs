@@ -81,7 +81,7 @@ async fn a_repository_shows_no_content_of_another_by_digest() {
     get(&registry, &uri).await.refused(404, "BLOB_UNKNOWN");
     send(&registry, "HEAD", &uri, &[], "").await.is(404);
     send(&registry, "DELETE", &uri, &[], "").await.refused(404, "BLOB_UNKNOWN");
-    let mount = format!("/v2/other/blobs/uploads/?mount={digest}");
+    let mount = format!("/v2/other/blobs/uploads/?mount={digest}&from=other");
     send(&registry, "POST", &mount, &[], "").await.is(202);
     get(&registry, &uri).await.refused(404, "BLOB_UNKNOWN");
 }
