@@ -1,9 +1,6 @@
 //! A process that uses the registry as many clients do, in no order at all.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
 
 use super::{
     WorkerOptions, content::Content, dice::Dice, history::now, registry::Registry, supervisor::SERVERS,
@@ -13,6 +10,8 @@ use super::{
 /// Things that a worker does in a second: as fast as it can, then it rests, so that hours fit into memory and there is still a crowd.
 const A_SECOND: u32 = 25;
 
+const A_SECOND_NANOS: u64 = 1_000_000_000;
+
 /// Works until its time is over, or until an answer is none that any registry may give.
 pub(super) fn run(options: &WorkerOptions) -> anyhow::Result<()> {
     let content = Content::new(options.seed);
@@ -20,11 +19,11 @@ pub(super) fn run(options: &WorkerOptions) -> anyhow::Result<()> {
     let mut registry = Registry::new(&content, &options.folder, options.number, SERVERS)?;
     let mut outcome = Ok(());
     while outcome.is_ok() && now() < options.until {
-        let second = Instant::now() + Duration::from_secs(1);
         for _ in 0..A_SECOND {
             outcome = outcome.and_then(|()| one_thing(&mut registry, &content, &mut dice));
         }
-        thread::park_timeout(second.saturating_duration_since(Instant::now()));
+        // All processes share this clock, so all of them begin at once.
+        thread::park_timeout(Duration::from_nanos(A_SECOND_NANOS - now() % A_SECOND_NANOS));
     }
     registry.finish()?;
     outcome

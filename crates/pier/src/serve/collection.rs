@@ -19,7 +19,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Rounds of the collector between two pauses: some ten milliseconds of work.
+/// Rounds of the collector between two pauses. Measured with 100,000 blobs to remove: some tenths of a second, in which pushes take
+/// their turns, since the database is held only for parts of a round.
 const ROUNDS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// Unfinished transfers are looked for so many times within the time after which they expire, since each look reads folders.
