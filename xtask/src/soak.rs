@@ -36,7 +36,6 @@ use clap::Args;
 
 /// Options of `cargo xtask soak`.
 #[derive(Debug, Args)]
-#[cfg_attr(not(feature = "soak"), expect(dead_code, reason = "the build with the feature reads them"))]
 pub(crate) struct Options {
     /// How long the workers work.
     #[arg(long, value_name = "N", default_value_t = 20.0)]
@@ -54,7 +53,6 @@ pub(crate) struct Options {
 
 /// Options of a worker, which the soak starts itself.
 #[derive(Debug, Args)]
-#[cfg_attr(not(feature = "soak"), expect(dead_code, reason = "the build with the feature reads them"))]
 pub(crate) struct WorkerOptions {
     #[arg(long)]
     folder: PathBuf,

@@ -1,3 +1,5 @@
+//! Histories that have an order, and each kind that has none: stale reads, lost updates, resurrections, phantoms, hasty collection.
+
 use super::*;
 use crate::soak::model::{Lease, Step};
 
