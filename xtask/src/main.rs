@@ -1,7 +1,7 @@
 //! Pier's own tools, in Rust like the rest, so that a clone and a toolchain are all that a developer needs.
 //!
 //! `cargo xtask test` is what CI runs; `tidy` is the part of it that reads the sources; `bench` compares with other registries,
-//! and `fuzz` runs the fuzz targets.
+//! `fuzz` runs the fuzz targets, and `soak` holds servers under load against a model.
 
 #![expect(clippy::print_stderr, reason = "a tool talks to whoever runs it")]
 
@@ -9,6 +9,7 @@ mod bench;
 mod cargo;
 mod fuzz;
 mod generate;
+mod soak;
 mod test;
 mod tidy;
 
@@ -36,6 +37,11 @@ enum Tool {
     Fuzz(fuzz::Options),
     /// The same work through Pier and through its peers, in turn, in one run.
     Bench(bench::Options),
+    /// Real servers under load, `kill -9` and constant collection, every answer held against a sequential model.
+    Soak(soak::Options),
+    /// A process that the soak starts.
+    #[command(hide = true)]
+    SoakWorker(soak::WorkerOptions),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +51,8 @@ fn main() -> ExitCode {
         Tool::Generate => generate::run(),
         Tool::Fuzz(options) => fuzz::run(&options),
         Tool::Bench(options) => bench::run(&options),
+        Tool::Soak(options) => soak::run(&options),
+        Tool::SoakWorker(options) => soak::work(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -88,6 +88,9 @@ pub(crate) struct ServeSection {
     /// How long requests may take to finish after a signal to stop.
     #[serde(deserialize_with = "duration")]
     pub(crate) drain_timeout: Duration,
+    /// How often to look for content that nothing names any more.
+    #[serde(deserialize_with = "some_duration")]
+    pub(crate) collect_every: Duration,
 }
 
 /// What is asked of a manifest that is pushed.
@@ -147,6 +150,7 @@ impl Default for ServeSection {
             keep_alive: Duration::from_mins(2),
             idle_timeout: Duration::from_mins(1),
             drain_timeout: Duration::from_mins(5),
+            collect_every: Duration::from_mins(1),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Sockets, connections and the way to stop.
 
 mod access;
+mod collection;
 mod connections;
 mod crowd;
 mod descriptors;
@@ -15,6 +16,7 @@ mod watched;
 
 pub(crate) use self::{
     access::{Access, Others, Password, Scheme, Users},
+    collection::{Collection, Timing},
     connections::Entrance,
     listener::{Listener, listen},
     tls::{Files as TlsFiles, Tls},

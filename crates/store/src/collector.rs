@@ -14,7 +14,7 @@
 //! Rows go before files: were it the other way round, a crash between the rename and the end of the
 //! transaction would leave a row without a file.
 
-use std::{fs, io::ErrorKind, path::PathBuf, sync::Arc};
+use std::{fs, io::ErrorKind, num::NonZeroUsize, ops::AddAssign, path::PathBuf, sync::Arc};
 
 use pier_content::{Error, Result, Subject};
 use pier_oci::Digest;
@@ -60,32 +60,60 @@ pub struct Collected {
     pub parts: u64,
 }
 
+impl AddAssign for Collected {
+    fn add_assign(&mut self, other: Self) {
+        self.blobs += other.blobs;
+        self.bytes += other.bytes;
+        self.links += other.links;
+        self.parts += other.parts;
+    }
+}
+
+/// What a turn of the collector did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// What it removed.
+    pub collected: Collected,
+    /// Whether more was due than fits a turn.
+    pub rest: Rest,
+}
+
+/// What a turn has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing is due.
+    Nothing,
+    /// More is due already: another turn is worth it.
+    More,
+}
+
 impl Store {
     /// Removes everything that nothing names any more, and unfinished work that has expired.
     ///
     /// Safe beside every other call and in several processes at once. What a manifest names, what is leased or
     /// pinned, and what was acknowledged within its lease, stays.
     pub async fn collect(&self, leases: Leases) -> Result<Collected> {
-        let _turn = self.context.turn_to_collect().await?;
-        let context = Arc::clone(&self.context);
-        blocking(move || empty_trash(&context)).await?;
         let mut collected = Collected { parts: self.expire_parts().await?, ..Collected::default() };
-        let now = self.context.clock.now();
-        let mut after = None;
-        loop {
-            let round = self.context.condemn(now, leases, after.take()).await?;
-            collected.links += round.links;
-            let buried = self.context.bury(&round.condemned, now).await?;
-            collected.blobs += buried.blobs;
-            collected.bytes += buried.bytes;
-            match round.last {
-                Some(last) => after = Some(last),
-                None => return Ok(collected),
-            }
-        }
+        collected += self.rounds(leases, usize::MAX).await?.collected;
+        Ok(collected)
     }
 
-    async fn expire_parts(&self) -> Result<u64> {
+    /// A bounded part of [`collect`](Self::collect), for a server that has other work as well: as many `rounds` of
+    /// 128 digests each as given, leases respected, parts left alone. Costs one query when nothing is due.
+    ///
+    /// What was due first is looked at first, so turns that follow one another come to an end of the queue.
+    pub async fn collect_turn(&self, rounds: NonZeroUsize) -> Result<Turn> {
+        let now = self.context.clock.now();
+        let is_due = self.context.catalog.read(move |connection| is_due(connection, now)).await?;
+        if !is_due {
+            return Ok(Turn { collected: Collected::default(), rest: Rest::Nothing });
+        }
+        self.rounds(Leases::Respect, rounds.get()).await
+    }
+
+    /// Removes unfinished blobs and uploads that nobody has touched for as long as the options say. Gives their
+    /// number. Looks at each of those that are there.
+    pub async fn expire_parts(&self) -> Result<u64> {
         let context = Arc::clone(&self.context);
         let now = context.clock.now();
         blocking(move || {
@@ -97,6 +125,33 @@ impl Store {
         })
         .await
     }
+
+    async fn rounds(&self, leases: Leases, limit: usize) -> Result<Turn> {
+        let _turn = self.context.turn_to_collect().await?;
+        let context = Arc::clone(&self.context);
+        blocking(move || empty_trash(&context)).await?;
+        let mut collected = Collected::default();
+        // What becomes due meanwhile is for another run, so that this one ends.
+        let now = self.context.clock.now();
+        let mut after = Position::default();
+        for _ in 0..limit {
+            let round = self.context.condemn(now, leases, after).await?;
+            collected.links += round.links;
+            collected += self.context.bury(&round.condemned, now).await?;
+            match round.last {
+                Some(last) => after = last,
+                None => return Ok(Turn { collected, rest: Rest::Nothing }),
+            }
+        }
+        Ok(Turn { collected, rest: Rest::More })
+    }
+}
+
+/// Where in the review queue a round ended: its order is that of the times, then of the digests.
+#[derive(Clone, Copy, Debug, Default)]
+struct Position {
+    due: i64,
+    digest: Option<Digest>,
 }
 
 /// A digest whose file may go, with the queue's entry as it was seen.
@@ -113,7 +168,7 @@ struct Round {
     condemned: Vec<Condemned>,
     links: u64,
     /// Where the next round goes on; `None` when this was the last.
-    last: Option<Digest>,
+    last: Option<Position>,
 }
 
 impl Context {
@@ -148,19 +203,19 @@ impl Context {
     }
 
     /// The first step, for the next digests in the queue behind `after`.
-    async fn condemn(&self, now: Moment, leases: Leases, after: Option<Digest>) -> Result<Round> {
+    async fn condemn(&self, now: Moment, leases: Leases, after: Position) -> Result<Round> {
         self.catalog
             .write("review what may be orphaned", move |connection| {
                 let due = match leases {
                     Leases::Respect => now.0,
                     Leases::Ignore => i64::MAX,
                 };
-                let entries = due_entries(connection, due, after.as_ref())?;
+                let entries = due_entries(connection, due, after)?;
                 let mut round = Round::default();
                 if entries.len() == ROUND {
-                    round.last = entries.last().map(|entry| entry.digest);
+                    round.last = entries.last().map(|(position, _)| *position);
                 }
-                for entry in entries {
+                for (_, entry) in entries {
                     review(connection, entry, now, leases, &mut round)?;
                 }
                 Ok(round)
@@ -319,16 +374,28 @@ fn settle_entry(connection: &Connection, entry: &Condemned, again: Option<i64>, 
     .map(drop)
 }
 
-fn due_entries(connection: &Connection, due: i64, after: Option<&Digest>) -> Result<Vec<Condemned>> {
+fn is_due(connection: &Connection, now: Moment) -> Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM review WHERE due_at <= ?1")
+        .and_then(|mut statement| statement.exists([now.0]))
+        .during("look into the review queue")
+}
+
+/// A round of entries that are due, oldest first: by the index on times, so that what is not due costs nothing.
+fn due_entries(connection: &Connection, due: i64, after: Position) -> Result<Vec<(Position, Condemned)>> {
     let mut statement = connection
         .prepare_cached(
-            "SELECT digest, announced_until FROM review WHERE due_at <= ?1 AND digest > ?2 ORDER BY digest LIMIT ?3",
+            "SELECT due_at, digest, announced_until FROM review
+             WHERE due_at <= ?1 AND (due_at, digest) > (?2, ?3) ORDER BY due_at, digest LIMIT ?4",
         )
         .during("read the review queue")?;
-    let after = after.map(encode).unwrap_or_default();
+    let digest = after.digest.as_ref().map(encode).unwrap_or_default();
+    let limit = i64::try_from(ROUND).unwrap_or(i64::MAX);
     let rows = statement
-        .query_map(params![due, after, i64::try_from(ROUND).unwrap_or(i64::MAX)], |row| {
-            Ok(Condemned { digest: columns::digest(row, 0)?, announced_until: row.get(1)? })
+        .query_map(params![due, after.due, digest, limit], |row| {
+            let digest = columns::digest(row, 1)?;
+            let position = Position { due: row.get(0)?, digest: Some(digest) };
+            Ok((position, Condemned { digest, announced_until: row.get(2)? }))
         })
         .during("read the review queue")?;
     rows.collect::<rusqlite::Result<_>>().during("read the review queue")

@@ -36,7 +36,7 @@ mod store;
 mod sys;
 
 pub use clock::Clock;
-pub use collector::{Collected, Leases};
+pub use collector::{Collected, Leases, Rest, Turn};
 pub use data_dir::OpenError;
 pub use fsck::{Depth, Finding, Repair, Report};
 pub use images::{Image, Removed};

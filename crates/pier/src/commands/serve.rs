@@ -11,7 +11,7 @@ use crate::{
     config::{Config, Manifests, ServeSection},
     failure::{Failure, Status},
     output,
-    serve::{self, Access, Entrance, Others, Tls, TlsFiles, Users},
+    serve::{self, Access, Collection, Entrance, Others, Timing, Tls, TlsFiles, Users},
     signals::Signals,
 };
 
@@ -43,7 +43,14 @@ pub(crate) async fn run(options: &Serve, config: &Config) -> Result<Status, Fail
     let scheme = if entrance.tls.is_some() { "https" } else { "http" };
     tracing::info!(scheme, address = %listener.address(), data = %config.data.display(), "serving");
     output::line(&format!("listening on {scheme}://{}", listener.address()))?;
-    serve::run(listener, signals, registry, entrance, &section).await
+    let timing = Timing {
+        every: section.collect_every,
+        expiry: config.store.part_expiry.min(config.store.upload_expiry),
+    };
+    let collection = Collection::start(store, timing);
+    let outcome = serve::run(listener, signals, registry, entrance, &section).await;
+    collection.stop().await;
+    outcome
 }
 
 fn merge(options: &Serve, file: &ServeSection) -> ServeSection {
