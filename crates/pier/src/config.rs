@@ -85,6 +85,12 @@ pub(crate) struct ServeSection {
     /// How long a client may send nothing in the middle of a request, or take nothing of an answer.
     #[serde(deserialize_with = "some_duration")]
     pub(crate) idle_timeout: Duration,
+    /// Where what monitoring asks is answered besides.
+    #[serde(deserialize_with = "listening_if_any")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    /// How long to go on serving after a signal to stop, while not being ready any more.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) drain_delay: Duration,
     /// How long requests may take to finish after a signal to stop.
     #[serde(deserialize_with = "duration")]
     pub(crate) drain_timeout: Duration,
@@ -149,6 +155,8 @@ impl Default for ServeSection {
             // connection that is just being closed.
             keep_alive: Duration::from_mins(2),
             idle_timeout: Duration::from_mins(1),
+            metrics_listen: None,
+            drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_mins(5),
             collect_every: Duration::from_mins(1),
         }
@@ -256,6 +264,11 @@ fn listening<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D
 fn immutable_tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ImmutableTag>, D::Error> {
     let patterns = Vec::<String>::deserialize(deserializer)?;
     patterns.iter().map(|pattern| pattern.parse().map_err(de::Error::custom)).collect()
+}
+
+/// As [`listening`], for a key without a default.
+fn listening_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    listening(deserializer).map(Some)
 }
 
 /// As [`some_duration`], for a key without a default.

@@ -7,9 +7,11 @@ mod crowd;
 mod descriptors;
 mod host_check;
 mod listener;
+mod monitor;
 mod observed;
 mod origin_check;
 mod pulse;
+mod request_id;
 mod socket;
 mod tls;
 mod watched;
@@ -19,18 +21,28 @@ pub(crate) use self::{
     collection::{Collection, Timing},
     connections::Entrance,
     listener::{Listener, listen},
+    monitor::Monitor,
     tls::{Files as TlsFiles, Tls},
 };
+
+use std::{pin::pin, time::Duration};
 
 use pier_registry::Registry;
 use tokio::task::JoinSet;
 
-use self::connections::Connections;
+use self::connections::{Connections, Served};
 use crate::{
     config::ServeSection,
     failure::{Failure, Status},
     signals::Signals,
 };
+
+/// A server's monitor, and the address of its own that it has, if it has one.
+#[derive(Debug)]
+pub(crate) struct Monitored {
+    pub(crate) monitor: Monitor,
+    pub(crate) listener: Option<Listener>,
+}
 
 /// Serves until a signal comes; then requests in flight finish, and a second signal ends at once.
 ///
@@ -40,6 +52,7 @@ pub(crate) async fn run(
     mut signals: Signals,
     registry: Registry,
     entrance: Entrance,
+    monitor: Monitored,
     section: &ServeSection,
 ) -> Result<Status, Failure> {
     let descriptors = descriptors::raise();
@@ -50,12 +63,20 @@ pub(crate) async fn run(
     // Ends with this function.
     let mut keeping = JoinSet::new();
     keeping.spawn(watched::keep(entrance.watched()));
-    let mut connections = Connections::new(registry.clone(), listener.address(), entrance, section, max);
-    loop {
-        tokio::select! {
-            accepted = listener.accept(), if connections.has_room() => connections.start(accepted),
-            () = connections.one_ended(), if !connections.is_empty() => {}
-            _ = signals.next() => break,
+    let Monitored { monitor, listener: monitoring } = monitor;
+    if let Some(listener) = monitoring {
+        keeping.spawn(monitor::serve(listener, monitor.clone()));
+    }
+    let served = Served { registry: registry.clone(), monitor: monitor.clone() };
+    let mut connections = Connections::new(served, listener.address(), entrance, section, max);
+    {
+        let mut stopping = pin!(stop_asked(&mut signals, &monitor, section.drain_delay));
+        loop {
+            tokio::select! {
+                accepted = listener.accept(), if connections.has_room() => connections.start(accepted),
+                () = connections.one_ended(), if !connections.is_empty() => {}
+                () = stopping.as_mut() => break,
+            }
         }
     }
     drop(listener);
@@ -77,5 +98,20 @@ pub(crate) async fn run(
             tracing::warn!(waited = ?section.drain_timeout, "some requests did not finish; unfinished uploads are kept");
             Ok(Status::Unfinished)
         }
+    }
+}
+
+/// Waits for a signal, and then, while clients are still served, until those who ask whether this server is ready have had the
+/// time to send them elsewhere. A second signal ends that.
+async fn stop_asked(signals: &mut Signals, monitor: &Monitor, delay: Duration) {
+    signals.next().await;
+    monitor.drain();
+    if delay.is_zero() {
+        return;
+    }
+    tracing::info!(?delay, "not ready any more, and still serving; a second signal stops at once");
+    tokio::select! {
+        () = tokio::time::sleep(delay) => {}
+        _ = signals.next() => {}
     }
 }

@@ -38,8 +38,8 @@ impl ResponseBody {
         Self::bytes(Bytes::new())
     }
 
-    /// Bytes in memory.
-    pub(crate) fn bytes(bytes: impl Into<Bytes>) -> Self {
+    /// Bytes in memory. Public for servers that answer something themselves.
+    pub fn bytes(bytes: impl Into<Bytes>) -> Self {
         Self(Kind::Bytes(bytes.into()))
     }
 

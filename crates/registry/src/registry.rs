@@ -24,6 +24,9 @@ use crate::{
 /// Tells Docker's clients that this is a registry.
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
+/// The name of a request, when somebody in front has given it one.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// The future of a service's answer.
 type Answering = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Infallible>> + Send>>;
 
@@ -80,6 +83,13 @@ impl Registry {
     /// The service for one connection of any other kind, such as an encrypted one: bodies are read by this process.
     pub fn encrypted_connection(&self) -> Connection {
         Connection { registry: self.clone(), queue: None }
+    }
+
+    /// Requests with large bodies that are worked on, and how many may be at once.
+    pub fn uploads(&self) -> (u64, u64) {
+        let limit = self.inner.settings.max_uploads.get().min(Semaphore::MAX_PERMITS);
+        let at_work = limit.saturating_sub(self.inner.turns.available_permits());
+        (at_work as u64, limit as u64)
     }
 
     /// Waits until what clients sent before they hung up is written. To be called once no connection is left; bounded
@@ -233,12 +243,19 @@ pub fn refusal(status: StatusCode, code: ErrorCode, message: &str) -> Response<R
 
 /// What every line about a request says. The path names repository, digest, tag or session; the query is never logged,
 /// since it may name more than a log should hold.
+///
+/// Whoever stands in front of the registry may have named the request in `X-Request-Id`, and has seen to it that the name may
+/// stand in a log.
 fn span(parts: &Parts) -> Span {
-    tracing::info_span!("request", method = %parts.method, path = parts.uri.path())
+    tracing::info_span!("request", id = name(parts), method = %parts.method, path = parts.uri.path())
 }
 
 fn quiet_span(parts: &Parts) -> Span {
-    tracing::debug_span!("request", method = %parts.method, path = parts.uri.path())
+    tracing::debug_span!("request", id = name(parts), method = %parts.method, path = parts.uri.path())
+}
+
+fn name(parts: &Parts) -> Option<&str> {
+    parts.headers.get(REQUEST_ID)?.to_str().ok()
 }
 
 /// A HEAD is answered with what a GET would say, its length included.

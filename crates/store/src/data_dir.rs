@@ -88,6 +88,10 @@ impl DataDir {
         Ok(dir)
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(crate) fn catalog(&self) -> PathBuf {
         self.root.join("catalog.sqlite")
     }

@@ -34,6 +34,7 @@ mod images;
 mod part;
 mod store;
 mod sys;
+mod usage;
 
 pub use clock::Clock;
 pub use collector::{Collected, Leases, Rest, Turn};
@@ -41,3 +42,4 @@ pub use data_dir::OpenError;
 pub use fsck::{Depth, Finding, Repair, Report};
 pub use images::{Image, Removed};
 pub use store::{Store, StoreOptions};
+pub use usage::Usage;

@@ -11,7 +11,7 @@ use crate::{
     config::{Config, Manifests, ServeSection},
     failure::{Failure, Status},
     output,
-    serve::{self, Access, Collection, Entrance, Others, Timing, Tls, TlsFiles, Users},
+    serve::{self, Access, Collection, Entrance, Monitor, Monitored, Others, Timing, Tls, TlsFiles, Users},
     signals::Signals,
 };
 
@@ -23,6 +23,10 @@ pub(crate) async fn run(options: &Serve, config: &Config) -> Result<Status, Fail
     let entrance = entrance(&section)?;
     // The address first: a second server on it is told so before it touches the data.
     let listener = serve::listen(section.listen).await?;
+    let monitoring = match section.metrics_listen {
+        Some(address) => Some(serve::listen(address).await?),
+        None => None,
+    };
     let store = super::open_or_make_store(config)?;
     let key = SessionKey::new(store.secret(SESSION_KEY).await?);
     let store = Arc::new(store);
@@ -42,13 +46,18 @@ pub(crate) async fn run(options: &Serve, config: &Config) -> Result<Status, Fail
     let signals = Signals::listen()?;
     let scheme = if entrance.tls.is_some() { "https" } else { "http" };
     tracing::info!(scheme, address = %listener.address(), data = %config.data.display(), "serving");
+    if let Some(monitoring) = &monitoring {
+        tracing::info!(address = %monitoring.address(), "answering /metrics, /livez and /readyz");
+    }
     output::line(&format!("listening on {scheme}://{}", listener.address()))?;
     let timing = Timing {
         every: section.collect_every,
         expiry: config.store.part_expiry.min(config.store.upload_expiry),
     };
-    let collection = Collection::start(store, timing);
-    let outcome = serve::run(listener, signals, registry, entrance, &section).await;
+    let collection = Collection::start(Arc::clone(&store), timing);
+    let monitor = Monitor::new(store, registry.clone(), collection.numbers());
+    let monitored = Monitored { monitor, listener: monitoring };
+    let outcome = serve::run(listener, signals, registry, entrance, monitored, &section).await;
     collection.stop().await;
     outcome
 }

@@ -33,9 +33,11 @@ use super::{
     access::Access,
     crowd::{Crowd, Seat},
     host_check::HostCheck,
+    monitor::{Measured, Monitor, Question},
     observed::{ObservedBody, ObservedSocket},
     origin_check,
     pulse::{Patience, Pulse, Verdict},
+    request_id::{REQUEST_ID, RequestIds},
     socket,
     tls::Tls,
     watched::Reload,
@@ -99,9 +101,17 @@ impl Entrance {
     }
 }
 
+/// What is served, and what counts it.
+#[derive(Clone, Debug)]
+pub(crate) struct Served {
+    pub(crate) registry: Registry,
+    pub(crate) monitor: Monitor,
+}
+
 /// What all connections share.
 struct Server {
-    registry: Registry,
+    served: Served,
+    ids: RequestIds,
     builder: auto::Builder<TokioExecutor>,
     tls: Option<Tls>,
     guard: Guard,
@@ -118,7 +128,7 @@ struct Guard {
 
 impl Connections {
     pub(crate) fn new(
-        registry: Registry,
+        served: Served,
         address: SocketAddr,
         entrance: Entrance,
         section: &ServeSection,
@@ -144,7 +154,8 @@ impl Connections {
         let is_guarded = tls.is_some() || access.is_for_users_only();
         let hosts = if is_guarded { HostCheck::Off } else { HostCheck::of(address) };
         let server = Server {
-            registry,
+            served,
+            ids: RequestIds::new(),
             builder,
             tls,
             guard: Guard { hosts, access },
@@ -183,6 +194,7 @@ impl Connections {
         let server = Arc::clone(&self.server);
         self.tasks.spawn(async move {
             let _seat: Seat = seat;
+            let _counted = server.served.monitor.connection();
             server.serve(stream, peer.ip()).await;
         });
     }
@@ -204,14 +216,14 @@ impl Connections {
 }
 
 impl Server {
-    async fn serve(&self, stream: TcpStream, peer: IpAddr) {
+    async fn serve(self: &Arc<Self>, stream: TcpStream, peer: IpAddr) {
         if let Err(error) = socket::prepare(&stream, self.patience.stall) {
             tracing::debug!(%error, "cannot set up a connection");
         }
         let pulse = Arc::new(Pulse::new(self.patience, Instant::now()));
         let Some(tls) = &self.tls else {
             let socket = FileSocket::new(stream);
-            let registry = self.registry.connection(socket.queue());
+            let registry = self.served.registry.connection(socket.queue());
             let socket = ObservedSocket { socket, pulse: Arc::clone(&pulse) };
             return self.converse(socket, pulse, registry, peer).await;
         };
@@ -223,7 +235,9 @@ impl Server {
             () = self.stopping.cancelled() => return,
         };
         match outcome {
-            Ok(socket) => self.converse(socket, pulse, self.registry.encrypted_connection(), peer).await,
+            Ok(socket) => {
+                self.converse(socket, pulse, self.served.registry.encrypted_connection(), peer).await
+            }
             // Port scanners do this all day.
             Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
         }
@@ -231,19 +245,19 @@ impl Server {
 
     /// Answers the requests of a connection until it ends, or is to be ended.
     async fn converse(
-        &self,
+        self: &Arc<Self>,
         socket: impl Read + Write + Unpin + Send + 'static,
         pulse: Arc<Pulse>,
         registry: Connection,
         peer: IpAddr,
     ) {
         let service = service_fn(|request: Request<Incoming>| {
-            let (registry, guard) = (registry.clone(), self.guard.clone());
+            let (registry, server) = (registry.clone(), Arc::clone(self));
             let mut exchange = pulse.begin(request.version(), Instant::now());
             async move {
-                let response = answer(&registry, &guard, peer, request).await;
+                let (response, measured) = server.answer(&registry, peer, request).await;
                 exchange.answered(Instant::now());
-                Ok::<_, Infallible>(response.map(|body| ObservedBody { body, exchange }))
+                Ok::<_, Infallible>(response.map(|body| ObservedBody { body, exchange, measured }))
             }
         });
         let mut connection = pin!(self.builder.serve_connection(socket, service));
@@ -282,13 +296,38 @@ impl Server {
     }
 }
 
-/// What browsers are tricked into asking is refused, and what may not be asked; the rest is the registry's.
+impl Server {
+    /// Answers a request under a name, and counts it.
+    async fn answer(
+        &self,
+        registry: &Connection,
+        peer: IpAddr,
+        mut request: Request<Incoming>,
+    ) -> (Response<ResponseBody>, Measured) {
+        let monitor = &self.served.monitor;
+        let measured = monitor.request(request.method(), request.uri().path());
+        let name = self.ids.name(request.headers_mut());
+        let mut response = answer(registry, &self.guard, monitor, peer, request).await;
+        response.headers_mut().insert(REQUEST_ID, name);
+        measured.answered(response.status());
+        (response, measured)
+    }
+}
+
+/// What browsers are tricked into asking is refused, and what may not be asked; what monitoring asks is the monitor's, and the rest
+/// the registry's.
 async fn answer(
     registry: &Connection,
     guard: &Guard,
+    monitor: &Monitor,
     peer: IpAddr,
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
+    let question = Question::of(request.method(), request.uri().path());
+    if let Some(question @ (Question::Alive | Question::Ready)) = question {
+        // Whoever checks on a server has no account, and comes by its address.
+        return monitor.answer(question).await;
+    }
     if !guard.hosts.allows(&request) {
         return refusal(
             StatusCode::MISDIRECTED_REQUEST,
@@ -304,7 +343,10 @@ async fn answer(
         );
     }
     match guard.access.admit(&request, peer).await {
-        Ok(_) => registry.handle(request).await,
+        Ok(_) => match question {
+            Some(question) => monitor.answer(question).await,
+            None => registry.handle(request).await,
+        },
         Err(response) => *response,
     }
 }

@@ -14,7 +14,10 @@ use hyper::{
 use pier_registry::ResponseBody;
 use tokio::time::Instant;
 
-use super::pulse::{Exchange, Pulse};
+use super::{
+    monitor::Measured,
+    pulse::{Exchange, Pulse},
+};
 
 /// A socket whose traffic is noted: what the client's machine takes and sends, so beneath TLS.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub(super) struct ObservedSocket<S> {
 pub(super) struct ObservedBody {
     pub(super) body: ResponseBody,
     pub(super) exchange: Exchange,
+    /// Counts how long the exchange took.
+    pub(super) measured: Measured,
 }
 
 impl<S> ObservedSocket<S> {

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use pier_content::Memory;
 use pier_registry::{SessionKey, Settings};
+use pier_store::{Store, StoreOptions};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
+    sync::watch,
 };
 
 use super::*;
+use crate::serve::collection;
 
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_mins(2);
@@ -25,9 +28,13 @@ async fn connect() -> (Connections, TcpStream) {
     let address = listener.local_addr().unwrap();
     let store = Arc::new(Memory::default());
     let registry = Registry::new(store.clone(), store, Settings::new(SessionKey::new([1; 32])));
+    let folder = tempfile::tempdir().unwrap();
+    let watched = Arc::new(Store::open(folder.path(), StoreOptions::default()).unwrap());
+    let monitor = Monitor::new(watched, registry.clone(), watch::channel(collection::Numbers::default()).1);
+    let served = Served { registry, monitor };
     let entrance = Entrance { tls: None, access: Access::open() };
     let section = ServeSection::default();
-    let mut connections = Connections::new(registry, address, entrance, &section, NonZeroUsize::MIN);
+    let mut connections = Connections::new(served, address, entrance, &section, NonZeroUsize::MIN);
     let client = TcpStream::connect(address).await.unwrap();
     connections.start(listener.accept().await.unwrap());
     assert!(!connections.has_room());

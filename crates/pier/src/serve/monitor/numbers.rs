@@ -1,0 +1,157 @@
+//! Everything that `/metrics` says: what requests count, and what is looked up when somebody asks.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::UNIX_EPOCH,
+};
+
+use pier_store::Usage;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, text::encode},
+    metrics::{counter::ConstCounter, gauge::ConstGauge, info::Info},
+    registry::Registry,
+};
+use tokio::sync::watch;
+
+use super::{super::collection, process, requests::Requests};
+
+/// What is encoded.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    registry: Registry,
+    looked_up: LookedUp,
+}
+
+/// What is looked up. Whole numbers below 2^53 are exact as `f64`, which is all that the format has.
+#[derive(Clone, Debug)]
+struct LookedUp {
+    registry: pier_registry::Registry,
+    collected: watch::Receiver<collection::Numbers>,
+    /// Of the store, as whoever asks has found it.
+    usage: Arc<Mutex<Option<Usage>>>,
+}
+
+impl Numbers {
+    pub(super) fn new(
+        requests: &Requests,
+        served: pier_registry::Registry,
+        collected: watch::Receiver<collection::Numbers>,
+    ) -> Self {
+        let mut registry = Registry::default();
+        requests.register(&mut registry);
+        registry.register("pier_build", "This program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        let looked_up = LookedUp { registry: served, collected, usage: Arc::default() };
+        registry.register_collector(Box::new(looked_up.clone()));
+        Self { registry, looked_up }
+    }
+
+    /// All of it. Without `usage`, nothing is said about the store.
+    pub(super) fn encode(&self, usage: Option<Usage>) -> String {
+        *self.looked_up.usage.lock().unwrap_or_else(PoisonError::into_inner) = usage;
+        let mut text = String::new();
+        // Writing to a string cannot fail, and the encoder has no other errors.
+        drop(encode(&mut text, &self.registry));
+        text
+    }
+}
+
+impl Collector for LookedUp {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut said = Said(&mut encoder);
+        let (at_work, limit) = self.registry.uploads();
+        said.gauge("pier_uploads", "Requests with large bodies that are worked on", count(at_work))?;
+        said.gauge(
+            "pier_uploads_limit",
+            "Requests with large bodies that may be worked on at once",
+            count(limit),
+        )?;
+        let usage = *self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(usage) = usage {
+            said.usage(&usage)?;
+        }
+        let collected = *self.collected.borrow();
+        said.collector(&collected)?;
+        if let Some(process) = process::read() {
+            said.process(&process)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes numbers with their names.
+struct Said<'a, 'b>(&'a mut DescriptorEncoder<'b>);
+
+impl Said<'_, '_> {
+    fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        let gauge = ConstGauge::new(value);
+        gauge.encode(self.0.encode_descriptor(name, help, None, gauge.metric_type())?)
+    }
+
+    /// The format adds `_total` to the name.
+    fn counter(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        let counter = ConstCounter::new(value);
+        counter.encode(self.0.encode_descriptor(name, help, None, counter.metric_type())?)
+    }
+
+    fn usage(&mut self, usage: &Usage) -> fmt::Result {
+        for (name, help, value) in [
+            ("pier_store_blobs", "Blobs in the store", usage.blobs),
+            ("pier_store_bytes", "Bytes of the blobs in the store", usage.bytes),
+            ("pier_store_manifests", "Manifests in the store", usage.manifests),
+            ("pier_store_repositories", "Repositories that the store knows", usage.repositories),
+            ("pier_store_review_queue", "Digests that the collector looks at, now or later", usage.reviews),
+            ("pier_store_disk_free_bytes", "Bytes that are free where the store lies", usage.free),
+            ("pier_store_disk_bytes", "Bytes that there are where the store lies", usage.disk),
+        ] {
+            self.gauge(name, help, count(value))?;
+        }
+        Ok(())
+    }
+
+    fn collector(&mut self, numbers: &collection::Numbers) -> fmt::Result {
+        let removed = numbers.removed;
+        for (name, help, value) in [
+            ("pier_collector_runs", "Runs of the collector that came to their end", count(numbers.runs)),
+            ("pier_collector_failures", "Runs of the collector that failed", count(numbers.failures)),
+            ("pier_collector_removed_blobs", "Blobs that the collector removed", count(removed.blobs)),
+            ("pier_collector_removed_bytes", "Bytes that the collector freed", count(removed.bytes)),
+            ("pier_collector_expired_parts", "Unfinished transfers that it removed", count(removed.parts)),
+            (
+                "pier_collector_seconds",
+                "Seconds that it ran, its pauses included",
+                numbers.took.as_secs_f64(),
+            ),
+        ] {
+            self.counter(name, help, value)?;
+        }
+        let last = numbers.last.and_then(|last| last.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+        self.gauge(
+            "pier_collector_last_run_timestamp_seconds",
+            "When the collector came to an end last",
+            last.as_secs_f64(),
+        )
+    }
+
+    fn process(&mut self, process: &process::Process) -> fmt::Result {
+        self.counter("process_cpu_seconds", "Processor time, user and system", process.cpu_seconds)?;
+        for (name, help, value) in [
+            ("process_resident_memory_bytes", "Memory", count(process.resident_bytes)),
+            ("process_open_fds", "Files that are open", count(process.open_files)),
+            ("process_max_fds", "Files that may be open", count(process.max_files)),
+            ("process_start_time_seconds", "When the process started", process.started_at),
+        ] {
+            self.gauge(name, help, value)?;
+        }
+        Ok(())
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "exact up to nine quadrillions, and the format has no other numbers"
+)]
+fn count(value: u64) -> f64 {
+    value as f64
+}

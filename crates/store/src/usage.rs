@@ -1,0 +1,64 @@
+//! How much there is, and how much room is left.
+
+use pier_content::{Error, Result};
+use rusqlite::Connection;
+
+use crate::{
+    Store,
+    catalog::{columns, database::During as _},
+    store::blocking,
+};
+
+/// What a store holds, and the disk that it lies on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Blobs.
+    pub blobs: u64,
+    /// Bytes of all blobs.
+    pub bytes: u64,
+    /// Manifests, each counted once.
+    pub manifests: u64,
+    /// Repositories that hold something or have held something.
+    pub repositories: u64,
+    /// Digests that the collector looks at, now or when their leases end.
+    pub reviews: u64,
+    /// Bytes of the disk that are free for this process.
+    pub free: u64,
+    /// Bytes of the disk.
+    pub disk: u64,
+}
+
+impl Store {
+    /// Counts what is there. Takes some milliseconds for each hundred thousand blobs, and holds nobody up.
+    pub async fn usage(&self) -> Result<Usage> {
+        let counted = self.context.catalog.read(count).await?;
+        let root = self.context.dir.root().to_owned();
+        blocking(move || {
+            let disk = rustix::fs::statvfs(&root)
+                .map_err(|error| Error::io("look at the disk of", &root, error.into()))?;
+            Ok(Usage { free: disk.f_bavail * disk.f_frsize, disk: disk.f_blocks * disk.f_frsize, ..counted })
+        })
+        .await
+    }
+}
+
+fn count(connection: &Connection) -> Result<Usage> {
+    connection
+        .prepare_cached(
+            "SELECT (SELECT count(*) FROM blob), (SELECT coalesce(sum(size), 0) FROM blob),
+                    (SELECT count(*) FROM manifest), (SELECT count(*) FROM repository), (SELECT count(*) FROM review)",
+        )
+        .and_then(|mut statement| {
+            statement.query_row([], |row| {
+                Ok(Usage {
+                    blobs: columns::size(row, 0)?,
+                    bytes: columns::size(row, 1)?,
+                    manifests: columns::size(row, 2)?,
+                    repositories: columns::size(row, 3)?,
+                    reviews: columns::size(row, 4)?,
+                    ..Usage::default()
+                })
+            })
+        })
+        .during("count what is there")
+}
