@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
+use pier_content::ImmutableTag;
 use pier_store::StoreOptions;
 use serde::{Deserialize, Deserializer, de};
 
@@ -64,6 +65,9 @@ pub(crate) struct ServeSection {
     pub(crate) anonymous_pull: bool,
     /// Whether all that a manifest names has to be there.
     pub(crate) manifests: Manifests,
+    /// Tags that never move once they are there.
+    #[serde(deserialize_with = "immutable_tags")]
+    pub(crate) immutable_tags: Vec<ImmutableTag>,
     /// Connections at once.
     pub(crate) max_connections: NonZeroUsize,
     /// Connections at once of one host.
@@ -132,6 +136,7 @@ impl Default for ServeSection {
             htpasswd: None,
             anonymous_pull: false,
             manifests: Manifests::Complete,
+            immutable_tags: Vec::new(),
             max_connections: const { NonZeroUsize::new(4096).unwrap() },
             max_connections_per_address: None,
             max_uploads: const { NonZeroUsize::new(256).unwrap() },
@@ -244,6 +249,11 @@ fn listening<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D
     address(&String::deserialize(deserializer)?).map_err(de::Error::custom)
 }
 
+fn immutable_tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ImmutableTag>, D::Error> {
+    let patterns = Vec::<String>::deserialize(deserializer)?;
+    patterns.iter().map(|pattern| pattern.parse().map_err(de::Error::custom)).collect()
+}
+
 /// As [`some_duration`], for a key without a default.
 pub(crate) fn some_duration_if_any<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -303,6 +313,7 @@ mod tests {
             ("[serve]\nmax-connections = 0", "line 2: invalid value: integer `0`, expected a nonzero"),
             ("[serve]\nidle-timeout = '0s'", "line 2: a duration longer than `0s` is needed here"),
             ("[store]\nlease = '1 lightyear'", "line 2: `1 lightyear` is not a duration"),
+            ("[serve]\nimmutable-tags = ['v 1']", "line 2: `v 1` is no pattern of tags, such as"),
             ("[store]\nlease = 5", "line 2: invalid type: integer `5`, expected a string"),
             ("[store", "line 1: "),
         ] {
