@@ -25,6 +25,7 @@ mod listings;
 mod login;
 mod manifest;
 mod memory;
+mod monitoring;
 mod old_defects;
 mod output;
 mod pier;

@@ -3,12 +3,22 @@
 use std::{fs, net::SocketAddr, time::Duration};
 
 use crate::pier::Store;
-use crate::registry::{Image, Registry, Reply, get_from};
+use crate::registry::{Image, Registry, Reply, send_to};
+use crate::stopping::terminate;
+
+/// Far longer than any of this takes.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// The value of a metric, by its whole name with labels.
 fn number(metrics: &str, name: &str) -> f64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no `{name}` in\n{metrics}")).parse().unwrap()
+}
+
+fn start(store: &Store, section: &str) -> Registry {
+    let config = store.data().with_extension("toml");
+    fs::write(&config, format!("[serve]\n{section}\n")).unwrap();
+    Registry::start_with(&store.data(), &["--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()])
 }
 
 fn text(reply: Reply) -> String {
@@ -54,31 +64,27 @@ fn metrics_count_what_was_done() {
 fn monitoring_has_an_address_of_its_own_if_wanted() {
     let store = Store::empty();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let config = store.data().with_extension("toml");
-    fs::write(&config, format!("[serve]\nmetrics-listen = \"127.0.0.1:{port}\"\n")).unwrap();
-    let registry = Registry::start_with(&store, &["--config", config.to_str().unwrap()]);
+    let registry = start(&store, &format!("metrics-listen = \"127.0.0.1:{port}\""));
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    assert_eq!(text(get_from(address, "/livez")), "ok\n");
-    assert!(text(get_from(address, "/metrics")).contains("pier_build_info{version="));
-    assert_eq!(get_from(address, "/v2/").status, 404);
+    let ask = |path: &str| send_to(address, "GET", path, &format!("Host: {address}\r\n"), b"");
+    assert_eq!(text(ask("/livez")), "ok\n");
+    assert!(text(ask("/metrics")).contains("pier_build_info{version="));
+    assert_eq!(ask("/v2/").status, 404);
     assert_eq!(registry.get("/v2/").status, 200);
 }
 
 #[test]
 fn a_server_that_is_to_stop_says_so_before_it_does() {
     let store = Store::empty();
-    let config = store.data().with_extension("toml");
-    fs::write(&config, "[serve]\ndrain-delay = \"1h\"\n").unwrap();
-    let mut registry = Registry::start_with(&store, &["--config", config.to_str().unwrap()]);
+    let mut registry = start(&store, "drain-delay = \"1h\"");
     assert_eq!(registry.get("/readyz").status, 200);
-    registry.signal_to_stop();
-    registry.wait_for_log("not ready any more");
+    terminate(&mut registry);
+    registry.process().wait_for_stderr("not ready any more", LIMIT).unwrap();
     let reply = registry.get("/readyz");
     assert_eq!((reply.status, reply.body.as_slice()), (503, b"stopping\n".as_slice()));
     assert_eq!(registry.get("/livez").status, 200);
     assert_eq!(registry.get("/v2/").status, 200);
-    registry.signal_to_stop();
-    assert_eq!(registry.wait(Duration::from_secs(20)), Some(0));
+    assert_eq!(registry.process().terminate(LIMIT).unwrap().code(), Some(0));
 }
 
 #[test]
@@ -86,13 +92,16 @@ fn requests_have_names_that_the_log_repeats() {
     let store = Store::empty();
     let mut registry = Registry::start(&store);
     registry.push("app", "1", &Image::new(b"a layer"));
-    let reply = registry.get_with("/v2/app/tags/list?n=x", "X-Request-Id: from-a-proxy.7\r\n");
-    assert_eq!((reply.status, reply.header("x-request-id")), (400, "from-a-proxy.7"));
-    let reply = registry.get_with("/v2/app/tags/list?n=y", "X-Request-Id: {\"not\": \"plain\"}\r\n");
-    let made = reply.header("x-request-id").to_owned();
+    let named = |query: &str, name: &str| {
+        let headers = format!("Host: {}\r\nX-Request-Id: {name}\r\n", registry.address());
+        registry.send("GET", &format!("/v2/app/tags/list?{query}"), &headers, b"")
+    };
+    let reply = named("n=x", "from-a-proxy.7");
+    assert_eq!((reply.status, reply.header("x-request-id").as_str()), (400, "from-a-proxy.7"));
+    let made = named("n=y", "{\"not\": \"plain\"}").header("x-request-id");
     assert!(made.len() > 9 && made.contains('-'), "{made}");
-    registry.stop();
-    let log = registry.log();
+    registry.process().terminate(LIMIT).unwrap();
+    let log = registry.process().stderr();
     assert!(log.contains("id=\"from-a-proxy.7\"") && log.contains(&format!("id=\"{made}\"")), "{log}");
     assert!(!log.contains("plain"), "{log}");
 }

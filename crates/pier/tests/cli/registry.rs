@@ -64,18 +64,7 @@ impl Registry {
     /// Sends a request whose headers, `Host` among them, are what is given.
     #[track_caller]
     pub(crate) fn send(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
-        let mut stream = TcpStream::connect(self.address()).unwrap();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\n{headers}Connection: close\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-        let head = String::from_utf8(answer[..end].to_vec()).unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Reply { status, head, body: answer[end + 4..].to_vec() }
+        send_to(self.address(), method, path, headers, body)
     }
 
     #[track_caller]
@@ -104,6 +93,23 @@ impl Registry {
         self.push_blob(repository, &image.layer);
         self.push_manifest(repository, tag, &image.manifest)
     }
+}
+
+/// Sends a request to any server; see [`Registry::send`].
+#[track_caller]
+pub(crate) fn send_to(address: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\n{headers}Connection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Reply { status, head, body: answer[end + 4..].to_vec() }
 }
 
 impl Reply {

@@ -47,7 +47,7 @@ impl Halfway {
 }
 
 #[track_caller]
-fn terminate(registry: &mut Registry) {
+pub(crate) fn terminate(registry: &mut Registry) {
     let id = registry.process().id().to_string();
     assert!(Command::new("sh").args(["-c", "kill -TERM \"$0\"", &id]).status().unwrap().success());
 }
