@@ -15,8 +15,10 @@ const EACH: u64 = 32 << 10;
 
 #[test]
 fn ten_thousand_idle_connections_hold_nobody_up() {
-    let server =
-        Server::start_with_files(4 * CONNECTIONS, &format!("max-connections = {}", CONNECTIONS + 100));
+    let server = Server::start_with_files(
+        4 * CONNECTIONS,
+        &format!("max-connections = {0}\nmax-connections-per-address = {0}", CONNECTIONS + 100),
+    );
     // Three descriptors for each is what the server counts with. Without the privilege to have so many there are fewer.
     let connections = CONNECTIONS.min(server.files() / 3 - 200);
     let before = server.process.resident_bytes().unwrap().now;
