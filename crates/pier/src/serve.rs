@@ -3,6 +3,7 @@
 mod access;
 mod collection;
 mod connections;
+mod crowd;
 mod descriptors;
 mod host_check;
 mod listener;
