@@ -60,12 +60,13 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 impl Content {
     pub(super) fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        let sizes = [1, 60, 900, 4_000, 20_000, 70_000, 150_000, 300_000, 700_000, 1_500_000];
+        // The last two are named by no manifest.
+        let sizes = [1, 60, 900, 4_000, 20_000, 70_000, 150_000, 300_000, 700_000, 1_500_000, 500, 50_000];
         let blobs: Vec<Piece> = sizes.into_iter().map(|size| Piece::new(dice.bytes(size + 8))).collect();
         let mut manifests = Vec::new();
         for number in 0..6 {
             // Neighbours share layers.
-            let chosen = [number, (number + 3) % blobs.len(), (number + 4) % blobs.len()];
+            let chosen = [number, number + 3, number + 4];
             manifests.push(image(&blobs, &chosen, None, number));
         }
         for pair in [[0, 1], [2, 3]] {

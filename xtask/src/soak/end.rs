@@ -12,10 +12,26 @@ use std::{
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
-use super::{content::Content, registry::Registry};
+use super::{content::Content, dice::Dice, registry::Registry};
 
 /// How long after the last request leases, expiry and the collector may take together.
 const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Deletes half of the manifests everywhere, so that there is something to collect in the end.
+pub(super) fn delete_some(
+    registry: &mut Registry<'_>,
+    content: &Content,
+    dice: &mut Dice,
+) -> anyhow::Result<()> {
+    for place in 0..content.manifests.len() {
+        if dice.below(2) == 0 {
+            for repository in &content.repositories {
+                registry.delete_manifest(0, repository, place)?;
+            }
+        }
+    }
+    Ok(())
+}
 
 /// Looks at every key, for the history, and gives the digests of the blobs that are named.
 pub(super) fn survey(registry: &mut Registry<'_>, content: &Content) -> anyhow::Result<BTreeSet<String>> {

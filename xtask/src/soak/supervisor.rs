@@ -69,6 +69,7 @@ fn soak(options: &Options, seed: u64, folder: &Path) -> anyhow::Result<()> {
 
     let content = Content::new(seed);
     let mut registry = Registry::new(&content, folder, options.workers, SERVERS)?;
+    end::delete_some(&mut registry, &content, &mut Dice::new(seed ^ 2))?;
     let named = end::survey(&mut registry, &content)?;
     registry.finish()?;
     let history = History::read(folder)?;
@@ -76,19 +77,21 @@ fn soak(options: &Options, seed: u64, folder: &Path) -> anyhow::Result<()> {
 
     let data = folder.join("data");
     end::wait_for_the_collector(&data, &named)?;
-    let mut registry = Registry::new(&content, folder, options.workers, SERVERS)?;
+    // What the collector did shows in a history of its own; that of the requests has been judged.
+    let mut registry = Registry::new(&content, folder, options.workers + 1, SERVERS)?;
     ensure!(end::survey(&mut registry, &content)? == named, "the collector changed what is named");
     for server in servers {
         server.stop()?;
     }
     end::all_is_well(&pier, &data, &configuration)?;
     eprintln!(
-        "soak: {} requests, {} of them lost in {kills} kills; {} steps of {} keys explained; {} blobs named and no other left",
+        "soak: {} requests, {} of them lost in {kills} kills; {} steps of {} keys explained; {} of {} blobs named in the end and no other left",
         history.requests,
         history.lost,
         history.events(),
         history.keys.len(),
         named.len(),
+        content.blobs.len(),
     );
     Ok(())
 }
