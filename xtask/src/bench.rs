@@ -12,11 +12,17 @@ mod cost;
 #[cfg(feature = "bench")]
 mod floor;
 #[cfg(feature = "bench")]
+mod group_commit;
+#[cfg(feature = "bench")]
 mod load;
 #[cfg(feature = "bench")]
 mod memory;
 #[cfg(feature = "bench")]
+mod peers;
+#[cfg(feature = "bench")]
 mod placement;
+#[cfg(feature = "bench")]
+mod plenty;
 #[cfg(feature = "bench")]
 mod registry;
 #[cfg(feature = "bench")]
@@ -37,7 +43,7 @@ pub(crate) struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Subject {
-    /// A release `pier serve` beside docker-registry and nginx: large blobs out and in, many small manifests out and in.
+    /// A release `pier serve` beside docker-registry, distribution 3 and nginx: blobs out and in, manifests out and in, lists, start-up.
     Registry(RegistryOptions),
     /// A release `pier` beside skopeo, crane, regctl and oras: pull, push, copy between registries, resolve.
     Client(ClientOptions),
@@ -54,8 +60,11 @@ struct RegistryOptions {
     /// Rounds in which every server gets its turn [default: 5, or 1 with --quick].
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
-    /// Which servers take part.
-    #[arg(long, value_delimiter = ',', value_name = "NAME", default_values = ["pier", "docker-registry", "nginx", "nginx-sendfile"])]
+    /// What is measured [default: everything].
+    #[arg(long, value_delimiter = ',', value_name = "ROW")]
+    only: Vec<Row>,
+    /// Which servers take part. What `distribution` (version 3) needs is built with Go, and left out with a word where that fails.
+    #[arg(long, value_delimiter = ',', value_name = "NAME", default_values = ["pier", "docker-registry", "distribution", "nginx", "nginx-sendfile"])]
     servers: Vec<Contestant>,
     /// A `pier` that is built already; else a release build of this workspace.
     #[arg(long, value_name = "FILE")]
@@ -101,11 +110,36 @@ enum Work {
     Ranges,
 }
 
+/// A row of the registry's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Row {
+    /// GET of a large blob.
+    Blob,
+    /// GET of a blob of 1 MiB on 64 connections.
+    SmallBlobs,
+    /// GET of a manifest by tag.
+    Manifest,
+    /// The same by a client that has it already.
+    NotModified,
+    /// PUT of a manifest, beside SQLite alone.
+    PutManifest,
+    /// One page of the tags of a repository that has 100,000.
+    Tags,
+    /// One page of the catalog of 10,000 repositories.
+    Catalog,
+    /// From the command to the first answer, with all of these stored.
+    StartUp,
+    /// Push of a large blob.
+    Push,
+}
+
 /// Who is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Contestant {
     Pier,
     DockerRegistry,
+    /// The `registry` command of distribution 3.
+    Distribution,
     Nginx,
     NginxSendfile,
 }

@@ -5,6 +5,7 @@ use std::{
     io::{ErrorKind, Write as _},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use pier_content::Error;
@@ -70,6 +71,9 @@ pub(crate) struct DataDir {
     root: PathBuf,
 }
 
+/// Tells the folders apart that this process makes at once.
+static OPENED: AtomicU32 = AtomicU32::new(0);
+
 impl DataDir {
     /// Makes the folders that are missing and checks the format.
     pub(crate) fn open(root: &Path) -> Result<Self, OpenError> {
@@ -77,15 +81,20 @@ impl DataDir {
         make_durably(root).map_err(unusable)?;
         let root = root.canonicalize().at("find", root).map_err(unusable)?;
         let dir = Self { root };
-        match dir.read_version()? {
-            Some(found) if found > VERSION => {
-                return Err(OpenError::Newer { path: dir.root, found });
-            }
-            Some(_) => {}
-            None => dir.refuse_foreign()?,
+        let mut version = dir.read_version()?;
+        if version.is_none()
+            && let Err(foreign) = dir.refuse_foreign()
+        {
+            // Another process may have made the folder between the two looks, and begun to use it.
+            version = Some(dir.read_version()?.ok_or(foreign)?);
         }
-        dir.make_folders().map_err(unusable)?;
-        Ok(dir)
+        match version {
+            Some(found) if found > VERSION => Err(OpenError::Newer { path: dir.root, found }),
+            _ => {
+                dir.make_folders().map_err(unusable)?;
+                Ok(dir)
+            }
+        }
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -179,8 +188,9 @@ impl DataDir {
         if let Some(above) = self.root.parent() {
             sync_names(above)?;
         }
-        // Two processes may open a new folder at once; each renames its own file, and both say the same.
-        let new = self.root.join(format!("{NEW_VERSION}{}", std::process::id()));
+        // Several may open a new folder at once, also of one process; each renames its own file, and all say the same.
+        let (process, opened) = (std::process::id(), OPENED.fetch_add(1, Ordering::Relaxed));
+        let new = self.root.join(format!("{NEW_VERSION}{process}-{opened}"));
         let mut file = fs::File::create(&new).at("create", &new)?;
         writeln!(file, "{VERSION}").at("write", &new)?;
         file.sync_all().at("sync", &new)?;

@@ -253,3 +253,26 @@ async fn one_odd_folder_does_not_stop_the_collection_of_all_else() {
     assert_eq!((collected.blobs, collected.bytes), (1, 6));
     assert!(odd.exists());
 }
+
+/// What the version says is looked at before what else is there, and both may change in between.
+#[test]
+fn many_processes_may_open_a_new_folder_at_once() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("data");
+        let start = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            let openings: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        start.wait();
+                        Store::open(&path, StoreOptions::default()).map(drop)
+                    })
+                })
+                .collect();
+            for opening in openings {
+                opening.join().expect("no panic").expect("it is ours, or will be");
+            }
+        });
+    }
+}

@@ -23,8 +23,9 @@ use self::spent::Spent;
 use self::tool::{Kind, Tool};
 use super::content::MIB;
 use super::memory::UsedMemory;
+use super::peers;
 use super::report::{Bound, Over, Promise, Report};
-use super::server::{Server, build_pier};
+use super::server::{Programs, Server, build_pier};
 use super::{ClientOptions, Contestant, Work};
 
 const PULL_LARGE: &str = "pull, one layer of 1 GiB";
@@ -332,7 +333,12 @@ fn place(tool: &Tool, folder: &Path, image: &Name) -> PathBuf {
 
 fn start_registry(contestant: Contestant, pier: &Path, folder: &Path) -> anyhow::Result<Server> {
     fs::create_dir_all(folder)?;
-    Server::start(contestant, pier, folder, folder)
+    let distribution = match contestant {
+        Contestant::Distribution => peers::distribution().context("the registry is missing")?,
+        _ => PathBuf::new(),
+    };
+    let programs = Programs { pier: pier.to_owned(), distribution };
+    Server::start(contestant, &programs, folder, folder)
 }
 
 /// Leaves nothing to pay for what others did, and lets everybody write into memory of the same kind.

@@ -18,6 +18,9 @@ use super::content::{Blob, MIB, digest};
 /// A server that says nothing for this long has failed.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// How a chunked body ends.
+const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
+
 /// One connection, kept alive.
 pub(super) struct Connection {
     stream: TcpStream,
@@ -33,6 +36,15 @@ struct Head {
     status: u16,
     content_length: u64,
     location: Option<String>,
+    etag: Option<String>,
+    body: Framing,
+}
+
+/// How the end of a body is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Length,
+    Chunked,
 }
 
 /// How many requests were answered, and in what time.
@@ -53,14 +65,8 @@ impl Connection {
 
     /// Gets a blob and throws it away; its length is checked.
     pub(super) fn get_and_discard(&mut self, path: &str, size: u64) -> anyhow::Result<()> {
-        let mut left = self.get(path, size)?;
-        while left > 0 {
-            let want = usize::try_from(left).unwrap_or(MIB).min(MIB);
-            let (_, dropped) = recv(&self.stream, &mut self.buffer[..want], RecvFlags::TRUNC)?;
-            ensure!(dropped > 0, "`{path}` ended {left} bytes early");
-            left -= dropped as u64;
-        }
-        Ok(())
+        let left = self.get(path, size)?;
+        self.discard(left).with_context(|| format!("`GET {path}` failed"))
     }
 
     /// Gets a blob and checks every byte of it.
@@ -128,16 +134,54 @@ impl Connection {
         self.answer(201).map(drop)
     }
 
-    /// Sends a request that is already in bytes and reads the whole answer, which has to be a 200 that fits the buffer.
-    fn exchange(&mut self, request: &[u8]) -> anyhow::Result<()> {
+    /// Sends a request that is already in bytes, throws the whole answer away however long it is, and gives its status.
+    pub(super) fn ask(&mut self, request: &[u8]) -> anyhow::Result<u16> {
         self.stream.write_all(request)?;
-        self.answer(200).map(drop)
+        let (head, body) = self.head()?;
+        self.buffer.copy_within(body..self.filled, 0);
+        self.filled -= body;
+        match head.body {
+            // The length of what a GET would give.
+            _ if head.status == 304 => {}
+            Framing::Length => {
+                let came = self.filled as u64;
+                self.discard(head.content_length.checked_sub(came).context("more than was announced")?)?;
+            }
+            // Nothing here has line breaks in its content.
+            Framing::Chunked => {
+                while !self.buffer[..self.filled].ends_with(LAST_CHUNK) {
+                    let kept = self.filled.min(LAST_CHUNK.len());
+                    self.buffer.copy_within(self.filled - kept..self.filled, 0);
+                    self.filled = kept;
+                    self.fill()?;
+                }
+            }
+        }
+        self.filled = 0;
+        Ok(head.status)
+    }
+
+    /// The entity tag of what is at a path.
+    pub(super) fn etag(&mut self, path: &str, accept: &str) -> anyhow::Result<String> {
+        self.send(&format!("GET {path}"), &format!("Accept: {accept}\r\n"))?;
+        self.answer(200)?.etag.with_context(|| format!("`{path}` has no ETag"))
+    }
+
+    fn discard(&mut self, mut left: u64) -> anyhow::Result<()> {
+        while left > 0 {
+            let want = usize::try_from(left).unwrap_or(MIB).min(MIB);
+            let (_, dropped) = recv(&self.stream, &mut self.buffer[..want], RecvFlags::TRUNC)?;
+            ensure!(dropped > 0, "a body ended {left} bytes early");
+            left -= dropped as u64;
+        }
+        Ok(())
     }
 
     /// Sends a GET and gives how much of the body is still to be read; the rest is at the start of the buffer.
     fn get(&mut self, path: &str, size: u64) -> anyhow::Result<u64> {
         self.send(&format!("GET {path}"), "")?;
         let (head, body) = self.head()?;
+        ensure!(head.body == Framing::Length, "`{path}` comes in chunks");
         ensure!(head.status == 200, "`GET {path}` was answered with {}", head.status);
         ensure!(head.content_length == size, "`{path}` has {} bytes and not {size}", head.content_length);
         self.buffer.copy_within(body..self.filled, 0);
@@ -153,6 +197,7 @@ impl Connection {
     /// Reads a whole small answer.
     fn answer(&mut self, expected: u16) -> anyhow::Result<Head> {
         let (head, body) = self.head()?;
+        ensure!(head.body == Framing::Length, "a small answer in chunks");
         let end = body + usize::try_from(head.content_length)?;
         ensure!(
             end <= self.buffer.len(),
@@ -203,30 +248,42 @@ impl Head {
         let mut lines = text.split("\r\n");
         let status =
             lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
-        let mut head = Self { status: status.context("no status line")?, content_length: 0, location: None };
+        let status = status.context("no status line")?;
+        let mut head = Self { status, content_length: 0, location: None, etag: None, body: Framing::Length };
         for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
             if name.eq_ignore_ascii_case("content-length") {
                 head.content_length = value.parse().context("a Content-Length that is not a number")?;
             } else if name.eq_ignore_ascii_case("location") {
                 head.location = Some(value.to_owned());
+            } else if name.eq_ignore_ascii_case("etag") {
+                head.etag = Some(value.to_owned());
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
-                bail!("an answer with `Transfer-Encoding: {value}`, which no server here needs");
+                ensure!(value == "chunked", "an answer with `Transfer-Encoding: {value}`");
+                head.body = Framing::Chunked;
             }
         }
         Ok(head)
     }
 }
 
-/// Asks for one path on several connections at once, each waiting for its answer before it asks again, for about this long.
+/// A GET, to be asked many times.
+pub(super) fn get_request(address: SocketAddr, path: &str, headers: &str) -> Vec<u8> {
+    head(&format!("GET {path}"), address, headers)
+}
+
+/// Asks the same on several connections at once, each waiting for its answer before it asks again, for about this long.
 pub(super) fn many_gets(
     address: SocketAddr,
-    path: &str,
-    accept: &str,
+    request: &[u8],
+    status: u16,
     connections: usize,
     lasting: Duration,
 ) -> anyhow::Result<Answered> {
-    let request = head(&format!("GET {path}"), address, &format!("Accept: {accept}\r\n"));
-    many(address, connections, lasting, |connection, _, _| connection.exchange(&request))
+    many(address, connections, lasting, |connection, _, _| {
+        let found = connection.ask(request)?;
+        ensure!(found == status, "answered with {found} and not {status}");
+        Ok(())
+    })
 }
 
 /// The same with PUTs; `path_and_body` gets the connection's number and the request's.
@@ -240,6 +297,35 @@ pub(super) fn many_puts(
     many(address, connections, lasting, |connection, number, request| {
         let (path, body) = path_and_body(number, request);
         connection.put(&path, media_type, &body)
+    })
+}
+
+/// So many PUTs, shared by several connections; `path_and_body` gets the number of each.
+pub(super) fn all_puts(
+    address: SocketAddr,
+    media_type: &str,
+    connections: usize,
+    count: usize,
+    path_and_body: impl Fn(usize) -> (String, Vec<u8>) + Sync,
+) -> anyhow::Result<()> {
+    let mut open = (0..connections).map(|_| Connection::open(address)).collect::<anyhow::Result<Vec<_>>>()?;
+    std::thread::scope(|scope| {
+        let path_and_body = &path_and_body;
+        let workers: Vec<_> = open
+            .iter_mut()
+            .enumerate()
+            .map(|(first, connection)| {
+                scope.spawn(move || {
+                    (first..count).step_by(connections).try_for_each(|number| {
+                        let (path, body) = path_and_body(number);
+                        connection.put(&path, media_type, &body)
+                    })
+                })
+            })
+            .collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker.join().map_err(|_| anyhow::anyhow!("a connection's thread panicked"))?
+        })
     })
 }
 
@@ -300,7 +386,8 @@ mod tests {
         let bytes = b"HTTP/1.1 202 Accepted\r\ncontent-LENGTH: 12\r\nLocation: /v2/a?b=c\r\n\r\nbody";
         let end = find_end(bytes).unwrap();
         assert_eq!(&bytes[end..], b"body");
-        let expected = Head { status: 202, content_length: 12, location: Some("/v2/a?b=c".to_owned()) };
+        let location = Some("/v2/a?b=c".to_owned());
+        let expected = Head { status: 202, content_length: 12, location, etag: None, body: Framing::Length };
         assert_eq!(Head::parse(&bytes[..end]).unwrap(), expected);
         assert_eq!(find_end(b"HTTP/1.1 200 OK\r\nA: b\r\n"), None);
     }

@@ -5,41 +5,52 @@
 //! of their own, so they are left as a server in use is. What distorted pushes was memory: see `memory`.
 
 use std::fs::File;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde_json::json;
 
 use super::content::{Blob, Content, MIB};
 use super::floor::{self, Cost};
-use super::load::{Answered, Connection, many_gets, many_puts};
+use super::group_commit;
+use super::load::{Answered, Connection, get_request, many_gets, many_puts};
 use super::memory::UsedMemory;
+use super::peers;
 use super::placement::Apart;
+use super::plenty::{CATALOG, MILLISECONDS, Plenty, START_UP, TAGS, start_up};
 use super::report::{Bound, Over, Promise, Report};
-use super::server::{Role, Server, build_pier};
-use super::{Contestant, RegistryOptions};
+use super::server::{Programs, Role, Server, build_pier};
+use super::{Contestant, RegistryOptions, Row};
 
 const REPOSITORY: &str = "bench/image";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-/// The name under which the file servers find the blob.
+/// The names under which the file servers find the blobs.
 const FILE: &str = "blob";
+const SMALL_FILE: &str = "small";
+
+/// Connections that get blobs of 1 MiB at once.
+const SMALL_BLOB_CONNECTIONS: usize = 64;
 
 const GET_BLOB: &str = "GET blob";
+const GET_SMALL_BLOB: &str = "GET blob of 1 MiB, 64 connections";
 const PUSH_BLOB: &str = "push blob";
 const GET_MANIFEST: &str = "GET manifest by tag, 16 connections";
+const NOT_MODIFIED: &str = "304 for a manifest by tag, 16 connections";
 const PUT_MANIFEST: &str = "PUT manifest, 16 connections";
 const BASELINE: &str = "sha256 + write + fdatasync";
+const SQLITE: &str = "SQLite alone";
 const FLOOR: &str = "receive + sha256 + write + fdatasync";
 
 const CPU_PER_GIB: &str = "CPU s/GiB";
 const WALL_PER_GIB: &str = "wall s/GiB";
 const PEAK: &str = "peak RSS MiB";
 const RATE: &str = "requests/s";
-const CPU_PER_REQUEST: &str = "CPU µs/request";
+pub(super) const CPU_PER_REQUEST: &str = "CPU µs/request";
 
 /// What Pier promises. Rates are bounded by the generator too; the CPU of a request, in the row below a rate, is not.
-const PROMISES: [Promise; 7] = [
+const PROMISES: [Promise; 14] = [
     Promise {
         work: GET_BLOB,
         measure: CPU_PER_GIB,
@@ -72,6 +83,28 @@ const PROMISES: [Promise; 7] = [
         over: Over::Of("docker-registry"),
         bound: Bound::AtLeast(5.0),
     },
+    Promise {
+        work: GET_SMALL_BLOB,
+        measure: CPU_PER_REQUEST,
+        over: Over::LeastOf(&["nginx", "nginx-sendfile"]),
+        bound: Bound::AtMost(1.1),
+    },
+    Promise {
+        work: GET_MANIFEST,
+        measure: CPU_PER_REQUEST,
+        over: Over::Amount(25.0),
+        bound: Bound::AtMost(1.0),
+    },
+    Promise {
+        work: NOT_MODIFIED,
+        measure: CPU_PER_REQUEST,
+        over: Over::Amount(15.0),
+        bound: Bound::AtMost(1.0),
+    },
+    Promise { work: PUT_MANIFEST, measure: RATE, over: Over::Of(SQLITE), bound: Bound::AtLeast(0.3) },
+    Promise { work: TAGS, measure: MILLISECONDS, over: Over::Amount(2.0), bound: Bound::AtMost(1.0) },
+    Promise { work: CATALOG, measure: MILLISECONDS, over: Over::Amount(2.0), bound: Bound::AtMost(1.0) },
+    Promise { work: START_UP, measure: MILLISECONDS, over: Over::Amount(100.0), bound: Bound::AtMost(1.0) },
 ];
 
 /// How much of everything.
@@ -84,14 +117,17 @@ struct Scale {
     /// How long each storm of small requests lasts.
     lasting: Duration,
     connections: usize,
+    plenty: Plenty,
 }
 
 #[expect(clippy::print_stdout, reason = "the result is data")]
 pub(super) fn run(options: &RegistryOptions) -> anyhow::Result<()> {
     let scale = if options.quick {
-        Scale { rounds: 1, mebibytes: 64, gets: 4, lasting: Duration::from_millis(500), connections: 16 }
+        let lasting = Duration::from_millis(500);
+        Scale { rounds: 1, mebibytes: 64, gets: 4, lasting, connections: 16, plenty: Plenty::LITTLE }
     } else {
-        Scale { rounds: 5, mebibytes: 1024, gets: 12, lasting: Duration::from_secs(3), connections: 16 }
+        let lasting = Duration::from_secs(3);
+        Scale { rounds: 5, mebibytes: 1024, gets: 12, lasting, connections: 16, plenty: Plenty::WHOLE }
     };
     let scale = Scale { rounds: options.rounds.unwrap_or(scale.rounds).max(1), ..scale };
     let scratch = match &options.scratch {
@@ -105,6 +141,11 @@ pub(super) fn run(options: &RegistryOptions) -> anyhow::Result<()> {
         None if options.servers.contains(&Contestant::Pier) => build_pier()?,
         None => Path::new("").to_owned(),
     };
+    let distribution =
+        options.servers.contains(&Contestant::Distribution).then(peers::distribution).flatten();
+    let lacks = |contestant| contestant == Contestant::Distribution && distribution.is_none();
+    let contestants: Vec<_> = options.servers.iter().copied().filter(|&one| !lacks(one)).collect();
+    let programs = Programs { pier, distribution: distribution.unwrap_or_default() };
     let content = Content::new(scale.mebibytes);
     let files = scratch.path().join("files");
     std::fs::create_dir(&files).context("cannot make a folder for the file servers")?;
@@ -112,15 +153,20 @@ pub(super) fn run(options: &RegistryOptions) -> anyhow::Result<()> {
         .blob(0)
         .write(File::create(files.join(FILE))?, |_| Ok(()))
         .context("cannot write the file servers' blob")?;
-    let servers = options
-        .servers
+    let small = Content::new(1);
+    small
+        .blob(0)
+        .write(File::create(files.join(SMALL_FILE))?, |_| Ok(()))
+        .context("cannot write the file servers' small blob")?;
+    let servers = contestants
         .iter()
-        .map(|&contestant| Server::start(contestant, &pier, scratch.path(), &files))
+        .map(|&contestant| Server::start(contestant, &programs, scratch.path(), &files))
         .collect::<anyhow::Result<Vec<_>>>()?;
 
-    let bench = Bench { scale, content, scratch: scratch.path() };
+    let bench = Bench { scale, only: &options.only, content, small, scratch: scratch.path() };
     let mut report = Report::default();
     let manifests = servers.iter().map(|server| bench.prepare(server)).collect::<anyhow::Result<Vec<_>>>()?;
+    bench.share(&servers, &files)?;
     for round in 0..scale.rounds {
         eprintln!("round {} of {}", round + 1, scale.rounds);
         bench.round(round, &servers, &manifests, &mut report)?;
@@ -136,9 +182,16 @@ pub(super) fn run(options: &RegistryOptions) -> anyhow::Result<()> {
 
 struct Bench<'a> {
     scale: Scale,
+    /// Empty for everything.
+    only: &'a [Row],
     content: Content,
+    /// A blob of 1 MiB.
+    small: Content,
     scratch: &'a Path,
 }
+
+/// One row of one server, in one round.
+type Work<'a> = &'a dyn Fn(&Server, &mut Report) -> anyhow::Result<()>;
 
 /// The parts of the manifest that a registry wants to have first.
 struct Parts {
@@ -154,6 +207,7 @@ impl Bench<'_> {
         let mut parts = None;
         if server.role == Role::Registry {
             connection.push(REPOSITORY, &blob, |_| Ok(()))?;
+            connection.push(REPOSITORY, &self.small.blob(0), |_| Ok(()))?;
             let config = connection.push_small(REPOSITORY, b"{}")?;
             let layer = connection.push_small(REPOSITORY, b"layer")?;
             let pushed = Parts { config, layer };
@@ -164,8 +218,31 @@ impl Bench<'_> {
             )?;
             parts = Some(pushed);
         }
-        connection.get_and_verify(&self.blob_path(server), &blob, self.content.size())?;
+        connection.get_and_verify(&path(server, FILE, &blob), &blob, self.content.size())?;
+        let blob = self.small.blob(0);
+        connection.get_and_verify(&path(server, SMALL_FILE, &blob), &blob, self.small.size())?;
+        let holds_plenty = [Row::Tags, Row::Catalog, Row::StartUp].into_iter().any(|row| self.wants(row));
+        if server.role == Role::Registry && holds_plenty {
+            self.scale.plenty.fill(server)?;
+        }
         Ok(parts)
+    }
+
+    /// Has the file servers send the very files that Pier sends. The page cache keeps a file in pieces whose size depends on how memory
+    /// was when it was written, by luck 4 KiB or 1 MiB, and that makes a third of what sending it costs.
+    fn share(&self, servers: &[Server], files: &Path) -> anyhow::Result<()> {
+        let Some(blobs) = servers.iter().find_map(Server::blobs) else { return Ok(()) };
+        for (file, blob) in [(FILE, self.content.blob(0)), (SMALL_FILE, self.small.blob(0))] {
+            let file = files.join(file);
+            std::fs::remove_file(&file)?;
+            symlink(blobs.join(blob.digest().replace(':', "/")), &file)?;
+            ensure!(file.exists(), "Pier does not have `{}` where it should", blob.digest());
+        }
+        Ok(())
+    }
+
+    fn wants(&self, row: Row) -> bool {
+        self.only.is_empty() || self.only.contains(&row)
     }
 
     /// Every server's turn at every work. Who begins changes from round to round.
@@ -177,41 +254,49 @@ impl Bench<'_> {
         report: &mut Report,
     ) -> anyhow::Result<()> {
         let turns: Vec<_> = (0..servers.len()).map(|turn| (turn + round) % servers.len()).collect();
-        let measured = |work: &dyn Fn(&Server, usize, &mut Report) -> anyhow::Result<()>,
-                        report: &mut Report| {
-            turns.iter().try_for_each(|&turn| {
+        let mut measured = |row, work: Work<'_>| {
+            turns.iter().filter(|_| self.wants(row)).try_for_each(|&turn| {
                 let server = &servers[turn];
-                work(server, turn, report).with_context(|| format!("{} failed", server.name))
+                work(server, report).with_context(|| format!("{} failed", server.name))
             })
         };
-        measured(&|server, _, report| self.get_blob(server, report), report)?;
-        measured(
-            &|server, turn, report| match &manifests[turn] {
-                Some(_) => self.get_manifest(server, report),
-                None => Ok(()),
-            },
-            report,
-        )?;
-        measured(
-            &|server, turn, report| match &manifests[turn] {
-                Some(parts) => self.put_manifest(server, parts, round, report),
-                None => Ok(()),
-            },
-            report,
-        )?;
-        measured(
-            &|server, _, report| match server.role {
-                Role::Registry => self.push_blob(server, round, report),
-                Role::Files => Ok(()),
-            },
-            report,
-        )?;
-        self.measure_floor(round, BASELINE, floor::hash_and_store, report)?;
-        self.measure_floor(round, FLOOR, floor::receive_hash_and_store, report)
+        // What only a registry can do.
+        let only_registries = |work: Work<'_>, server: &Server, report: &mut Report| match server.role {
+            Role::Registry => work(server, report),
+            Role::Files => Ok(()),
+        };
+        let Scale { lasting, plenty, .. } = self.scale;
+        measured(Row::Blob, &|server, report| self.get_blob(server, report))?;
+        measured(Row::SmallBlobs, &|server, report| self.get_small_blobs(server, report))?;
+        let registries: [(Row, Work<'_>); 6] = [
+            (Row::Manifest, &|server, report| self.get_manifest(server, report)),
+            (Row::NotModified, &|server, report| self.not_modified(server, report)),
+            (Row::Tags, &|server, report| plenty.tags_page(server, lasting, report)),
+            (Row::Catalog, &|server, report| plenty.catalog_page(server, lasting, report)),
+            (Row::StartUp, &start_up),
+            (Row::Push, &|server, report| self.push_blob(server, round, report)),
+        ];
+        for (row, work) in registries {
+            measured(row, &|server, report| only_registries(work, server, report))?;
+        }
+        for (server, parts) in turns.iter().map(|&turn| (&servers[turn], &manifests[turn])) {
+            if let (Some(parts), true) = (parts, self.wants(Row::PutManifest)) {
+                self.put_manifest(server, parts, round, report)
+                    .with_context(|| format!("{} failed", server.name))?;
+            }
+        }
+        if self.wants(Row::PutManifest) {
+            self.measure_sqlite(round, report)?;
+        }
+        if self.wants(Row::Push) {
+            self.measure_floor(round, BASELINE, floor::hash_and_store, report)?;
+            self.measure_floor(round, FLOOR, floor::receive_hash_and_store, report)?;
+        }
+        Ok(())
     }
 
     fn get_blob(&self, server: &Server, report: &mut Report) -> anyhow::Result<()> {
-        let path = self.blob_path(server);
+        let path = path(server, FILE, &self.content.blob(0));
         let mut connection = Connection::open(server.address)?;
         let _apart = Apart::keep(server.tree)?;
         // Once for nothing, in case the file has left the page cache since the last round.
@@ -266,10 +351,46 @@ impl Bench<'_> {
 
     fn get_manifest(&self, server: &Server, report: &mut Report) -> anyhow::Result<()> {
         let Scale { connections, lasting, .. } = self.scale;
-        let path = format!("/v2/{REPOSITORY}/manifests/latest");
-        small(server, report, GET_MANIFEST, || {
-            many_gets(server.address, &path, MANIFEST, connections, lasting)
+        let request = get_request(server.address, &tagged(), &format!("Accept: {MANIFEST}\r\n"));
+        small(server, report, GET_MANIFEST, || many_gets(server.address, &request, 200, connections, lasting))
+    }
+
+    /// The same from a client that has it: a poller, or a cache in between.
+    fn not_modified(&self, server: &Server, report: &mut Report) -> anyhow::Result<()> {
+        let Scale { connections, lasting, .. } = self.scale;
+        let etag = Connection::open(server.address)?.etag(&tagged(), MANIFEST)?;
+        let headers = format!("Accept: {MANIFEST}\r\nIf-None-Match: {etag}\r\n");
+        let request = get_request(server.address, &tagged(), &headers);
+        small(server, report, NOT_MODIFIED, || many_gets(server.address, &request, 304, connections, lasting))
+    }
+
+    fn get_small_blobs(&self, server: &Server, report: &mut Report) -> anyhow::Result<()> {
+        let path = path(server, SMALL_FILE, &self.small.blob(0));
+        let request = get_request(server.address, &path, "");
+        let _apart = Apart::keep(server.tree)?;
+        small(server, report, GET_SMALL_BLOB, || {
+            many_gets(server.address, &request, 200, SMALL_BLOB_CONNECTIONS, self.scale.lasting)
         })
+    }
+
+    /// What the disk and SQLite allow.
+    #[expect(clippy::cast_precision_loss, reason = "a count of rows")]
+    fn measure_sqlite(&self, round: usize, report: &mut Report) -> anyhow::Result<()> {
+        let Scale { connections, lasting, .. } = self.scale;
+        let parts = Parts {
+            config: self.small.blob(0).digest().to_owned(),
+            layer: self.small.blob(1).digest().to_owned(),
+        };
+        rustix::fs::sync();
+        let path = self.scratch.join(format!("bare-{round}.sqlite"));
+        let Answered { requests, elapsed } =
+            group_commit::store_manifests(&path, connections, lasting, |number| {
+                let tag = format!("r{round}-{number}");
+                let manifest = parts.manifest(&tag);
+                (tag, manifest)
+            })?;
+        report.add(PUT_MANIFEST, RATE, SQLITE, requests as f64 / elapsed.as_secs_f64());
+        Ok(())
     }
 
     fn put_manifest(
@@ -289,17 +410,23 @@ impl Bench<'_> {
         })
     }
 
-    fn blob_path(&self, server: &Server) -> String {
-        match server.role {
-            Role::Registry => format!("/v2/{REPOSITORY}/blobs/{}", self.content.blob(0).digest()),
-            Role::Files => format!("/{FILE}"),
-        }
-    }
-
     #[expect(clippy::cast_precision_loss, reason = "a few GiB")]
     fn gibibytes(&self) -> f64 {
         self.scale.mebibytes as f64 / 1024.0
     }
+}
+
+/// Where a server has a blob.
+fn path(server: &Server, file: &str, blob: &Blob<'_>) -> String {
+    match server.role {
+        Role::Registry => format!("/v2/{REPOSITORY}/blobs/{}", blob.digest()),
+        Role::Files => format!("/{file}"),
+    }
+}
+
+/// Where a registry has the manifest.
+fn tagged() -> String {
+    format!("/v2/{REPOSITORY}/manifests/latest")
 }
 
 /// What a large transfer took, by GiB.

@@ -236,7 +236,7 @@ impl Server {
         };
         match outcome {
             Ok(socket) => {
-                self.converse(socket, pulse, self.served.registry.encrypted_connection(), peer).await
+                self.converse(socket, pulse, self.served.registry.encrypted_connection(), peer).await;
             }
             // Port scanners do this all day.
             Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
@@ -257,7 +257,7 @@ impl Server {
             async move {
                 let (response, measured) = server.answer(&registry, peer, request).await;
                 exchange.answered(Instant::now());
-                Ok::<_, Infallible>(response.map(|body| ObservedBody { body, exchange, measured }))
+                Ok::<_, Infallible>(response.map(|body| ObservedBody { body, exchange, _measured: measured }))
             }
         });
         let mut connection = pin!(self.builder.serve_connection(socket, service));

@@ -31,8 +31,8 @@ pub(super) struct ObservedSocket<S> {
 pub(super) struct ObservedBody {
     pub(super) body: ResponseBody,
     pub(super) exchange: Exchange,
-    /// Counts how long the exchange took.
-    pub(super) measured: Measured,
+    /// Counts how long the exchange took, by being dropped with it.
+    pub(super) _measured: Measured,
 }
 
 impl<S> ObservedSocket<S> {

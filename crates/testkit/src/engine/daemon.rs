@@ -102,10 +102,6 @@ impl Daemon {
         }
     }
 
-    pub(super) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -196,7 +192,7 @@ mod tests {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "exec sleep 1000"]);
         let daemon = Daemon::spawn("sh", &mut command, Folder::new().unwrap()).unwrap();
-        let (pid, folder) = (daemon.pid(), daemon.folder().to_owned());
+        let (pid, folder) = (daemon.pid(), daemon.folder.path().to_owned());
         drop(daemon);
         assert!(!Path::new(&format!("/proc/{pid}")).exists());
         assert!(!folder.exists());

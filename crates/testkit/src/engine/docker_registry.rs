@@ -1,7 +1,7 @@
 //! Debian's `docker-registry`: distribution 2.8, the registry that most of the world runs, as an independent judge.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::daemon::{Daemon, Folder};
@@ -12,21 +12,38 @@ use super::{Error, find};
 pub struct DockerRegistry {
     daemon: Daemon,
     address: SocketAddr,
+    program: PathBuf,
+    storage: PathBuf,
 }
 
 impl DockerRegistry {
     /// Starts an empty registry; it answers when this returns.
     pub fn start() -> Result<Self, Error> {
-        let program = find("docker-registry", "docker-registry")?;
+        Self::start_program(&find("docker-registry", "docker-registry")?)
+    }
+
+    /// The same with another build of it, such as the `registry` command of distribution 3.
+    pub fn start_program(program: &Path) -> Result<Self, Error> {
         let folder = Folder::new()?;
-        let config =
-            folder.write("config.yml", &config(&folder.path().join("data").display().to_string()))?;
-        let mut daemon =
-            Daemon::spawn("docker-registry", Command::new(program).arg("serve").arg(config), folder)?;
+        let storage = folder.path().join("data");
+        Self::start_in(program.to_owned(), folder, storage)
+    }
+
+    /// Starts one more process over the files of this one.
+    pub fn start_beside(&self) -> Result<Self, Error> {
+        Self::start_in(self.program.clone(), Folder::new()?, self.storage.clone())
+    }
+
+    fn start_in(program: PathBuf, folder: Folder, storage: PathBuf) -> Result<Self, Error> {
+        let config = folder.write("config.yml", &config(&storage.display().to_string()))?;
+        let mut command = Command::new(&program);
+        // Distribution 3 would look for somebody to send traces to.
+        command.arg("serve").arg(config).env("OTEL_TRACES_EXPORTER", "none");
+        let mut daemon = Daemon::spawn("docker-registry", &mut command, folder)?;
         let log = daemon.log_path();
         // It binds port 0 and logs which one it got, so no two of them ever race for a port.
         let address = daemon.ready(|| listening_on(&std::fs::read_to_string(&log).ok()?))?;
-        Ok(Self { daemon, address })
+        Ok(Self { daemon, address, program, storage })
     }
 
     /// Where it listens.
@@ -41,7 +58,7 @@ impl DockerRegistry {
 
     /// The folder that distribution calls `rootdirectory`.
     pub fn storage(&self) -> PathBuf {
-        self.daemon.folder().join("data")
+        self.storage.clone()
     }
 }
 

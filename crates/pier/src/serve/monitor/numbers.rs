@@ -52,7 +52,7 @@ impl Numbers {
         *self.looked_up.usage.lock().unwrap_or_else(PoisonError::into_inner) = usage;
         let mut text = String::new();
         // Writing to a string cannot fail, and the encoder has no other errors.
-        drop(encode(&mut text, &self.registry));
+        let _ = encode(&mut text, &self.registry);
         text
     }
 }

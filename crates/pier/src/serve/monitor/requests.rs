@@ -59,11 +59,19 @@ struct Handled {
     handler: &'static str,
 }
 
+/// Durations by what was asked.
+type Durations = Family<Asked, Histogram, fn() -> Histogram>;
+
+/// Where counters are made.
+#[derive(Clone, Debug)]
+struct Families {
+    answered: Family<Answered, Counter>,
+    durations: Durations,
+}
+
 /// The counters of all requests.
 #[derive(Debug)]
 pub(super) struct Requests {
-    answered: Family<Answered, Counter>,
-    durations: Family<Asked, Histogram, fn() -> Histogram>,
     in_flight: Family<Handled, Gauge>,
     connections: Gauge,
     handles: Arc<Handles>,
@@ -75,8 +83,8 @@ struct Handles {
     answered: Vec<OnceLock<Counter>>,
     durations: Vec<OnceLock<Histogram>>,
     in_flight: Vec<Gauge>,
-    /// The families, for a counter's first use.
-    families: (Family<Answered, Counter>, Family<Asked, Histogram, fn() -> Histogram>),
+    /// For a counter's first use.
+    families: Families,
 }
 
 /// A request that is being answered. Its drop is the end of the answer.
@@ -94,9 +102,8 @@ pub(crate) struct Connected(Gauge);
 
 impl Default for Requests {
     fn default() -> Self {
-        let answered = Family::default();
-        let durations: Family<_, _, fn() -> Histogram> =
-            Family::new_with_constructor(|| Histogram::new(SECONDS));
+        let durations: Durations = Family::new_with_constructor(|| Histogram::new(SECONDS));
+        let families = Families { answered: Family::default(), durations };
         let in_flight = Family::<Handled, Gauge>::default();
         let handles = Handles {
             answered: std::iter::repeat_with(OnceLock::new)
@@ -107,20 +114,21 @@ impl Default for Requests {
                 .iter()
                 .map(|handler| in_flight.get_or_create(&Handled { handler }).clone())
                 .collect(),
-            families: (answered.clone(), durations.clone()),
+            families,
         };
-        Self { answered, durations, in_flight, connections: Gauge::default(), handles: Arc::new(handles) }
+        Self { in_flight, connections: Gauge::default(), handles: Arc::new(handles) }
     }
 }
 
 impl Requests {
     /// Puts the counters where they are encoded. The names are those of CNCF's distribution, so that its dashboards go on working.
     pub(super) fn register(&self, registry: &mut Registry) {
-        registry.register("registry_http_requests", "Requests that were answered", self.answered.clone());
+        let families = self.handles.families.clone();
+        registry.register("registry_http_requests", "Requests that were answered", families.answered);
         registry.register(
             "registry_http_request_duration_seconds",
             "Seconds from a request's head to the end of its answer",
-            self.durations.clone(),
+            families.durations,
         );
         registry.register(
             "registry_http_in_flight_requests",
@@ -153,7 +161,7 @@ impl Measured {
         let (handler, method) = (HANDLERS[self.handler], METHODS[self.method]);
         let first = || {
             let labels = Answered { code: CODES[code], handler, method };
-            self.handles.families.0.get_or_create(&labels).clone()
+            self.handles.families.answered.get_or_create(&labels).clone()
         };
         self.handles.answered[at].get_or_init(first).inc();
     }
@@ -163,7 +171,7 @@ impl Drop for Measured {
     fn drop(&mut self) {
         self.handles.in_flight[self.handler].dec();
         let (handler, method) = (HANDLERS[self.handler], METHODS[self.method]);
-        let first = || self.handles.families.1.get_or_create(&Asked { handler, method }).clone();
+        let first = || self.handles.families.durations.get_or_create(&Asked { handler, method }).clone();
         let at = self.handler * METHODS.len() + self.method;
         self.handles.durations[at].get_or_init(first).observe(self.begun.elapsed().as_secs_f64());
     }
