@@ -11,6 +11,7 @@ use std::{env, fs, path::Path};
 use pier_testkit::engine::{ConformanceSuite, Error};
 use pier_testkit::process::PierProcess;
 use pier_testkit::skip::or_skip;
+use pier_testkit::tls::Authority;
 
 /// Set to `1` by who has tried to build the suite and could not have it: its module is not on every module proxy.
 const UNAVAILABLE: &str = "PIER_TEST_WITHOUT_OCI_CONFORMANCE";
@@ -36,26 +37,44 @@ const OPTIONAL: [&str; 6] = [
     "OCI_DATA_SPARSE",
 ];
 
-fn passes_whole(version: &str) {
+/// `hunter2`, at the lowest cost.
+const ALICE: &str = "alice:$2b$04$G7qAirenWUk9URSllCgDDeQibPNW0.iV0M5Sv0NnVGohKhowfXxKm\n";
+
+/// What the suite has to get through besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entrance {
+    /// Nothing: plain HTTP, and no users.
+    Open,
+    /// TLS, and a login.
+    Guarded,
+}
+
+fn passes_whole(version: &str, entrance: Entrance) {
     let Some(suite) = suite() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("pier.toml");
-    fs::write(&config, "[serve]\nmanifests = \"sparse\"\n").unwrap();
-    let data = folder.path().join("data");
-    let arguments = [
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--config",
-        config.to_str().unwrap(),
-        "--data",
-        data.to_str().unwrap(),
-    ];
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("pier.toml"), "[serve]\nmanifests = \"sparse\"\n").unwrap();
+    let mut arguments = vec!["serve".to_owned(), "--listen".to_owned(), "127.0.0.1:0".to_owned()];
+    arguments.extend(["--config".to_owned(), path("pier.toml"), "--data".to_owned(), path("data")]);
+    if entrance == Entrance::Guarded {
+        let identity = Authority::new().unwrap().server_identity().unwrap();
+        fs::write(path("tls.crt"), identity.certificate).unwrap();
+        fs::write(path("tls.key"), identity.key).unwrap();
+        fs::write(path("users"), ALICE).unwrap();
+        arguments.extend(["--tls-cert".to_owned(), path("tls.crt"), "--tls-key".to_owned(), path("tls.key")]);
+        arguments.extend(["--htpasswd".to_owned(), path("users")]);
+    }
     let pier = Path::new(env!("CARGO_BIN_EXE_pier"));
     let server = PierProcess::start(pier, arguments, [("PIER_LOG", "error".to_owned())]).unwrap();
     let registry = server.address().to_string();
-    let mut settings =
-        vec![("OCI_REGISTRY", registry.as_str()), ("OCI_TLS", "disabled"), ("OCI_VERSION", version)];
+    let mut settings = vec![("OCI_REGISTRY", registry.as_str()), ("OCI_VERSION", version)];
+    match entrance {
+        Entrance::Open => settings.push(("OCI_TLS", "disabled")),
+        // The suite has no way to be told of an authority.
+        Entrance::Guarded => {
+            settings.extend([("OCI_TLS", "insecure"), ("OCI_USERNAME", "alice"), ("OCI_PASSWORD", "hunter2")])
+        }
+    }
     settings.extend(OPTIONAL.map(|option| (option, "true")));
     let report = suite.run(&settings).unwrap();
     assert_eq!(report.left_out, 0, "{}", report.said);
@@ -64,10 +83,20 @@ fn passes_whole(version: &str) {
 
 #[test]
 fn version_1_1_passes_whole() {
-    passes_whole("1.1");
+    passes_whole("1.1", Entrance::Open);
 }
 
 #[test]
 fn the_version_to_come_passes_whole() {
-    passes_whole("dev");
+    passes_whole("dev", Entrance::Open);
+}
+
+#[test]
+fn version_1_1_passes_whole_over_tls_with_a_login() {
+    passes_whole("1.1", Entrance::Guarded);
+}
+
+#[test]
+fn the_version_to_come_passes_whole_over_tls_with_a_login() {
+    passes_whole("dev", Entrance::Guarded);
 }

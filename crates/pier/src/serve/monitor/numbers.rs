@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::UNIX_EPOCH,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use pier_store::Usage;
@@ -29,6 +29,7 @@ pub(super) struct Numbers {
 struct LookedUp {
     registry: pier_registry::Registry,
     collected: watch::Receiver<collection::Numbers>,
+    started: SystemTime,
     /// Of the store, as whoever asks has found it.
     usage: Arc<Mutex<Option<Usage>>>,
 }
@@ -42,7 +43,8 @@ impl Numbers {
         let mut registry = Registry::default();
         requests.register(&mut registry);
         registry.register("pier_build", "This program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        let looked_up = LookedUp { registry: served, collected, usage: Arc::default() };
+        let looked_up =
+            LookedUp { registry: served, collected, started: SystemTime::now(), usage: Arc::default() };
         registry.register_collector(Box::new(looked_up.clone()));
         Self { registry, looked_up }
     }
@@ -73,6 +75,7 @@ impl Collector for LookedUp {
         }
         let collected = *self.collected.borrow();
         said.collector(&collected)?;
+        said.gauge("process_start_time_seconds", "When the server started", since_1970(self.started))?;
         if let Some(process) = process::read() {
             said.process(&process)?;
         }
@@ -126,11 +129,10 @@ impl Said<'_, '_> {
         ] {
             self.counter(name, help, value)?;
         }
-        let last = numbers.last.and_then(|last| last.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
         self.gauge(
             "pier_collector_last_run_timestamp_seconds",
             "When the collector came to an end last",
-            last.as_secs_f64(),
+            since_1970(numbers.last.unwrap_or(UNIX_EPOCH)),
         )
     }
 
@@ -140,12 +142,16 @@ impl Said<'_, '_> {
             ("process_resident_memory_bytes", "Memory", count(process.resident_bytes)),
             ("process_open_fds", "Files that are open", count(process.open_files)),
             ("process_max_fds", "Files that may be open", count(process.max_files)),
-            ("process_start_time_seconds", "When the process started", process.started_at),
         ] {
             self.gauge(name, help, value)?;
         }
         Ok(())
     }
+}
+
+/// Seconds.
+fn since_1970(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 #[expect(
