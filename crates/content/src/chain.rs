@@ -12,7 +12,8 @@ use pier_oci::{
 };
 
 use crate::{
-    Error, Origin, Progress, Result, Source, Subject, manifests::Manifests, platform::select, small::read_small,
+    Error, Origin, Progress, Result, Source, Subject, manifests::Manifests, platform::select,
+    small::read_small,
 };
 
 /// An image from its name down to its layers.

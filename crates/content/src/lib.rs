@@ -82,4 +82,7 @@ pub use store_source::StoreSource;
 pub use store_target::StoreTarget;
 pub use target::{Mounted, Origin, Target};
 pub use transfer::{fill_and_commit, transfer};
-pub use verify::{Approval, Depth, DigestKind, Verdict, Verification, VerifyOptions, Wanted, find_config, verify};
+pub use verify::{
+    Approval, Depth, DigestKind, Link, LinkKind, Refusal, Search, Verdict, Verification, VerifyOptions,
+    Wanted, find_config, verify,
+};

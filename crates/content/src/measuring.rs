@@ -104,9 +104,9 @@ impl Measuring {
     }
 
     fn start(&self) -> Worker {
-        let (batches, queue) = mpsc::channel(AHEAD);
+        let (batches, received) = mpsc::channel(AHEAD);
         let hasher = Hasher::new(self.descriptor.digest.algorithm());
-        let queue = Queue { queue, batch: Vec::new().into_iter(), current: Bytes::new(), hasher };
+        let queue = Queue { batches: received, batch: Vec::new().into_iter(), current: Bytes::new(), hasher };
         let measure = self.measure;
         Worker { batches, found: tokio::task::spawn_blocking(move || measured(queue, measure)) }
     }
@@ -222,7 +222,7 @@ impl RangeReader for NotKept {
 
 /// What arrives, as a reader that hashes what passes.
 struct Queue {
-    queue: mpsc::Receiver<Vec<Bytes>>,
+    batches: mpsc::Receiver<Vec<Bytes>>,
     batch: std::vec::IntoIter<Bytes>,
     current: Bytes,
     hasher: Hasher,
@@ -236,7 +236,7 @@ impl BufRead for Queue {
                 self.current = bytes;
                 continue;
             }
-            match self.queue.blocking_recv() {
+            match self.batches.blocking_recv() {
                 Some(batch) => self.batch = batch.into_iter(),
                 None => break,
             }

@@ -310,8 +310,7 @@ impl Source for Retrying {
         loop {
             let before = filling.missing();
             let attempt = self.source.fill(repository, descriptor, filling);
-            let outcome =
-                if descriptor.size <= SMALL { self.limited(attempt).await } else { attempt.await };
+            let outcome = if descriptor.size <= SMALL { self.limited(attempt).await } else { attempt.await };
             let left = filling.missing();
             if left != before {
                 self.given(descriptor.digest);

@@ -86,11 +86,7 @@ impl Filling for Small<'_> {
             let there = bytes.len() as u64;
             let end = position + chunk.len() as u64;
             if position > there {
-                return Err(Error::OutOfRange {
-                    subject: self.subject(),
-                    offset: position,
-                    expected: there,
-                });
+                return Err(Error::OutOfRange { subject: self.subject(), offset: position, expected: there });
             }
             if end > self.descriptor.size {
                 let (expected, actual) = (self.descriptor.size, end);

@@ -294,7 +294,7 @@ type Met<'a> = Box<dyn Fn(&Digest) -> bool + 'a>;
 /// What can be approved of a chain, from the root down. The bytes are at hand, so an approved SHA-512 is met by what a registry names by
 /// SHA-256.
 fn digests(chain: &Chain) -> Vec<(DigestKind, Met<'_>)> {
-    fn of<'a>(known: Digest, bytes: Option<&'a [u8]>) -> Met<'a> {
+    fn of(known: Digest, bytes: Option<&[u8]>) -> Met<'_> {
         Box::new(move |digest| {
             *digest == known
                 || (digest.algorithm() != known.algorithm()
@@ -391,11 +391,8 @@ fn links(
         from: (depth >= hashed).then(|| giver(&descriptor.digest)),
         compression: None,
     };
-    let mut links: Vec<Link> = chain
-        .indexes
-        .iter()
-        .map(|index| link(LinkKind::Index, &index.descriptor(), Depth::Config))
-        .collect();
+    let mut links: Vec<Link> =
+        chain.indexes.iter().map(|index| link(LinkKind::Index, &index.descriptor(), Depth::Config)).collect();
     links.push(link(LinkKind::Manifest, &chain.manifest.descriptor(), Depth::Config));
     links.push(link(LinkKind::Config, &chain.config, Depth::Config));
     for layer in &chain.layers {

@@ -4,6 +4,7 @@ mod asking;
 mod login;
 mod registries;
 mod transfer;
+mod verify;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -14,6 +15,7 @@ pub(crate) use self::{
     login::{Login, Logout},
     registries::RegistryOptions,
     transfer::{Copy, ProgressMode, Pull, Push, Selection},
+    verify::{Depth, Kind, Patience, Verify},
 };
 use crate::output::Format;
 
@@ -79,6 +81,8 @@ pub(crate) enum Command {
     Resolve(Resolve),
     /// Show the digests of an image from its index down to its layers
     Inspect(Inspect),
+    /// Check that what a name stands for is what somebody approved
+    Verify(Verify),
     /// Print a manifest, byte for byte
     Manifest(ShowManifest),
     /// List the tags of a repository at its registry

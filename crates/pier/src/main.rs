@@ -80,6 +80,7 @@ fn run(cli: Cli, output: &Output) -> Result<failure::Status, Failure> {
             Command::Resolve(options) => commands::resolve::run(&options, &config, output).await,
             Command::Inspect(options) => commands::inspect::run(&options, &config, output).await,
             Command::Manifest(options) => commands::manifest::run(&options, &config, output).await,
+            Command::Verify(options) => commands::verify::run(&options, &config, output).await,
             Command::Tags(options) => commands::tags::run(&options, &config, output).await,
             Command::Catalog(options) => commands::catalog::run(&options, &config, output).await,
             Command::Referrers(options) => commands::referrers::run(&options, &config, output).await,

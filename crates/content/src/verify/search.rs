@@ -70,7 +70,9 @@ async fn look_through(
                 continue;
             }
             match manifest.view() {
-                View::Image(image) if image.config.digest == *config => return Ok(Some(manifest.descriptor())),
+                View::Image(image) if image.config.digest == *config => {
+                    return Ok(Some(manifest.descriptor()));
+                }
                 View::Image(_) => {}
                 View::Index(_) => entries.extend(candidates(manifest, platform)),
             }
@@ -100,5 +102,10 @@ fn candidates(manifest: &pier_oci::Manifest, platform: Option<&Platform>) -> Vec
         (Some(wanted), Some(found)) => runs(wanted, found),
         _ => true,
     };
-    entries.iter().filter(|entry| is_manifest(entry) && !is_attestation(entry)).filter(fits).cloned().collect()
+    entries
+        .iter()
+        .filter(|entry| is_manifest(entry) && !is_attestation(entry))
+        .filter(fits)
+        .cloned()
+        .collect()
 }

@@ -38,6 +38,8 @@ fn json_has_the_keys_and_types_that_its_page_shows() {
     };
     let resolve = asked(&["resolve", &pulled]);
     let inspect = asked(&["inspect", &pulled, "--platform", &here]);
+    let approved = multi.digest().to_string();
+    let verify = asked(&["verify", &pulled, "--approve", &approved, "--progress", "none"]);
     let manifest = asked(&["manifest", &pulled]);
     let tags = asked(&["tags", &remote.name("app")]);
     let catalog = asked(&["catalog", &remote.proxy.address().to_string()]);
@@ -62,6 +64,7 @@ fn json_has_the_keys_and_types_that_its_page_shows() {
         ("pier referrers", referrers),
         ("pier resolve", resolve),
         ("pier tags", tags),
+        ("pier verify", verify),
         ("errors", serde_json::from_str(&error).unwrap()),
         ("pier fsck", serde_json::from_str(&fsck).unwrap()),
         ("pier images", store.json_of(&["images"])),
