@@ -19,6 +19,7 @@
 //! What is not here: sockets, files, databases and clocks other than tokio's timer. Those belong to the crates
 //! that implement the traits.
 
+pub mod approved;
 pub mod blob;
 pub mod blob_store;
 pub mod catalog;
@@ -54,6 +55,7 @@ pub mod target;
 pub mod transfer;
 pub mod verify;
 
+pub use approved::{Accepted, ApprovedEntry, ApprovedError, ApprovedList, Choice, Form};
 pub use blob::{Blob, Body, ByteRange, ByteStream, RangeReader};
 pub use blob_store::{BlobInfo, BlobStore, Ingest, IngestKey};
 pub use catalog::{Catalog, Claim, Completeness, Page, PutManifest};

@@ -250,7 +250,7 @@ fn check_platform(chain: &Chain, wanted: &Wanted) -> Result<()> {
 }
 
 /// Whether an image that says it is for `image` runs on `machine`. Older builders leave the variant out of the config.
-fn runs(machine: &Platform, image: &Platform) -> bool {
+pub(crate) fn runs(machine: &Platform, image: &Platform) -> bool {
     machine.compatible().iter().any(|runs| {
         let runs = match image.variant {
             Some(_) => runs.clone(),

@@ -444,7 +444,7 @@ async fn trap_an_index_without_platforms() {
         shelf.keep(&json!({ "schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": [] }));
     let other = shelf.blob(CONFIG, &config_for("arm64", &[]));
     let other = shelf.keep(&json!({ "schemaVersion": 2, "mediaType": IMAGE, "config": other, "layers": [] }));
-    let (one, two) = (shelf.index(&[image.clone()]), shelf.index(&[image.clone(), other]));
+    let (one, two) = (shelf.index(std::slice::from_ref(&image)), shelf.index(&[image.clone(), other]));
     shelf.tag("one", &one);
     shelf.tag("two", &two);
     let approved = [named(&image)];
@@ -491,7 +491,7 @@ fn tagged() -> (Shelf, Vec<Digest>, Vec<Digest>) {
     }
     let old = shelf.index(&[images[0].clone(), images[1].clone()]);
     let new = shelf.index(&[images[2].clone(), images[1].clone()]);
-    let outer = shelf.index(&[old.clone()]);
+    let outer = shelf.index(std::slice::from_ref(&old));
     shelf.tag("old", &old);
     shelf.tag("new", &new);
     shelf.tag("nested", &outer);

@@ -83,7 +83,7 @@ pub(crate) async fn run(options: &Verify, config: &Config, output: &Output) -> R
     if report.verdict == Answer::Refused && !output.is_json() {
         return Err(refusal(&report));
     }
-    output.data(&report, |report| report.image.iter().map(|image| format!("{image}\n")).collect())?;
+    output.data(&report, |report| report.image.clone().unwrap_or_default())?;
     Ok(match report.verdict {
         Answer::Approved => Status::Done,
         Answer::Refused => Status::No,
@@ -124,11 +124,10 @@ impl<'a> Request<'a> {
             None => Wanted::Machine(this_machine()),
         };
         let depth = match options.depth {
-            Some(cli::Depth::Config) => Depth::Config,
             Some(cli::Depth::Layers) => Depth::Layers,
             Some(cli::Depth::DiffIds) => Depth::DiffIds,
             None if options.offline || options.pull => Depth::Layers,
-            None => Depth::Config,
+            Some(cli::Depth::Config) | None => Depth::Config,
         };
         Ok(Self { approved: approved(options), options, place, wanted, depth })
     }
