@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod approve;
 mod asking;
 mod login;
 mod registries;
@@ -11,11 +12,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
+    approve::{Approve, ApproveAdd, ApproveKeygen, ApproveList, ApproveRemove, ApproveSign, Approving},
     asking::{Completions, Delete, Inspect, ListReferrers, Repositories, Resolve, ShowManifest, Tags},
     login::{Login, Logout},
     registries::RegistryOptions,
     transfer::{Copy, ProgressMode, Pull, Push, Selection},
-    verify::{Depth, Kind, Patience, Verify},
+    verify::{Depth, Kind, Patience, Select, Verify},
 };
 use crate::output::Format;
 
@@ -82,7 +84,9 @@ pub(crate) enum Command {
     /// Show the digests of an image from its index down to its layers
     Inspect(Inspect),
     /// Check that what a name stands for is what somebody approved
-    Verify(Verify),
+    Verify(Box<Verify>),
+    /// Change and sign lists of approved digests
+    Approve(Approve),
     /// Print a manifest, byte for byte
     Manifest(ShowManifest),
     /// List the tags of a repository at its registry

@@ -1,5 +1,6 @@
 //! A file for each verb.
 
+pub(crate) mod approve;
 pub(crate) mod catalog;
 pub(crate) mod completions;
 pub(crate) mod copy;

@@ -2,6 +2,7 @@
 //!
 //! | module | is about |
 //! |---|---|
+//! | [`approvals`] | lists of approved digests on disk |
 //! | [`cli`] | what can be typed |
 //! | [`config`] | flags over environment over `pier.toml` over defaults |
 //! | [`commands`] | a file for each verb; thin, the work is in the libraries |
@@ -15,6 +16,7 @@
 //!
 //! This is the only crate that prints, reads the environment or ends the process.
 
+mod approvals;
 mod cli;
 mod commands;
 mod config;
@@ -81,6 +83,7 @@ fn run(cli: Cli, output: &Output) -> Result<failure::Status, Failure> {
             Command::Inspect(options) => commands::inspect::run(&options, &config, output).await,
             Command::Manifest(options) => commands::manifest::run(&options, &config, output).await,
             Command::Verify(options) => commands::verify::run(&options, &config, output).await,
+            Command::Approve(options) => commands::approve::run(&options, output),
             Command::Tags(options) => commands::tags::run(&options, &config, output).await,
             Command::Catalog(options) => commands::catalog::run(&options, &config, output).await,
             Command::Referrers(options) => commands::referrers::run(&options, &config, output).await,

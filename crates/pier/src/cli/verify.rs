@@ -27,8 +27,23 @@ pub(crate) struct Verify {
     /// A file with the digests that are approved, as `pier approve` writes it
     #[arg(long, value_name = "FILE", conflicts_with = "approve")]
     pub(crate) approved: Option<PathBuf>,
-    /// What an approved digest has to be of
-    #[arg(long, value_name = "KIND", default_value = "any")]
+    /// Which of the digests in --approved count
+    #[arg(long, value_name = "WHICH", default_value = "newest", requires = "approved")]
+    pub(crate) select: Select,
+    /// Take this digest in place of the newest; it has to be in --approved
+    #[arg(long, value_name = "DIGEST", requires = "approved", conflicts_with = "select", value_parser = pier_content::approved::bare)]
+    pub(crate) r#override: Option<Digest>,
+    /// Take this digest when there is no file --approved, and only then; an override is refused then
+    #[arg(long, value_name = "DIGEST", requires = "approved", value_parser = pier_content::approved::bare)]
+    pub(crate) default: Option<Digest>,
+    /// Believe --approved only if it is signed by this public key, in PEM, and not older than what was accepted before
+    #[arg(long, value_name = "FILE", requires = "approved", conflicts_with = "default")]
+    pub(crate) key: Option<PathBuf>,
+    /// Believe --approved only from this version on
+    #[arg(long, value_name = "N", requires = "key")]
+    pub(crate) min_version: Option<u64>,
+    /// What a digest of --approve has to be of
+    #[arg(long, value_name = "KIND", default_value = "any", conflicts_with = "approved")]
     pub(crate) kind: Kind,
     /// Which image of an index; one that stands alone has to be for it, too [default: the one for this machine]
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
@@ -69,6 +84,15 @@ pub(crate) struct Patience {
     /// How long a registry has for each answer, in seconds or as `2m`; layers only have to keep coming
     #[arg(long, value_name = "DURATION", value_parser = seconds)]
     pub(crate) timeout: Option<Duration>,
+}
+
+/// Which digests of a list count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Select {
+    /// The newest that is in force
+    Newest,
+    /// Any that is in force
+    Any,
 }
 
 /// What a digest is of.

@@ -3,19 +3,21 @@
 //! Standard output gets one line when the answer is yes: the image by the digest of its manifest, ready to be launched. Whoever launches
 //! that line launches what was verified, whatever becomes of the tag.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, path::Path, sync::Arc, time::SystemTime};
 
 use anyhow::anyhow;
 use pier_content::{
-    Approval, CopyOptions, Depth, DigestKind, Link, LinkKind, Origins, Platforms, Progress, Search,
-    StoreRepository, StoreTarget, Verdict, Verification, VerifyOptions, Wanted, copy, find_config,
+    Approval, ApprovedError, Choice, CopyOptions, Depth, DigestKind, Form, Link, LinkKind, Origins,
+    Platforms, Progress, Search, StoreRepository, StoreTarget, Verdict, Verification, VerifyOptions, Wanted,
+    copy, find_config,
 };
 use pier_oci::{Digest, MediaType, Reference, Tag};
 use serde::Serialize;
 
 use super::pull::this_machine;
 use crate::{
-    cli::{self, Verify},
+    approvals,
+    cli::{self, Select, Verify},
     config::Config,
     failure::{Failure, Status},
     output::{self, Output},
@@ -35,6 +37,8 @@ struct Report {
     approved: Option<Met>,
     /// Why it is refused.
     reason: Option<String>,
+    /// The file that it was held against.
+    list: Option<ListUsed>,
     /// The image by its manifest; `null` when it is refused.
     image: Option<String>,
     /// What the config says it is for; `null` for an artifact.
@@ -50,6 +54,17 @@ struct Report {
 enum Answer {
     Approved,
     Refused,
+}
+
+/// A list of approved digests.
+#[derive(Clone, Debug, Serialize)]
+struct ListUsed {
+    /// Of its canonical form.
+    digest: Digest,
+    /// `null` of a bare list.
+    version: Option<u64>,
+    /// The key whose signature was checked.
+    signed_by: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,7 +87,7 @@ struct Entry {
 }
 
 pub(crate) async fn run(options: &Verify, config: &Config, output: &Output) -> Result<Status, Failure> {
-    let request = Request::read(options)?;
+    let request = Request::read(options, &config.data)?;
     let config = patient(config, &options.patience);
     let sites = Sites::new(&config, &options.registries).insisting(&options.patience);
     let reporter = Reporter::start(options.progress.progress)?;
@@ -105,12 +120,13 @@ struct Request<'a> {
     options: &'a Verify,
     place: Place,
     approved: Vec<Approval>,
+    list: Option<ListUsed>,
     wanted: Wanted,
     depth: Depth,
 }
 
 impl<'a> Request<'a> {
-    fn read(options: &'a Verify) -> Result<Self, Failure> {
+    fn read(options: &'a Verify, data: &Path) -> Result<Self, Failure> {
         let mut place = Place::parse(&options.image)?;
         if options.offline && matches!(place, Place::Registry(_)) {
             place = Place::Store(StoredName::parse(&options.image)?);
@@ -129,7 +145,8 @@ impl<'a> Request<'a> {
             None if options.offline || options.pull => Depth::Layers,
             Some(cli::Depth::Config) | None => Depth::Config,
         };
-        Ok(Self { approved: approved(options), options, place, wanted, depth })
+        let (approved, list) = approved(options, &wanted, data)?;
+        Ok(Self { options, place, approved, list, wanted, depth })
     }
 
     async fn answer(&self, sites: &Sites<'_>, progress: &Progress) -> Result<Report, Failure> {
@@ -228,6 +245,7 @@ impl<'a> Request<'a> {
             verdict: if approved.is_some() { Answer::Approved } else { Answer::Refused },
             approved,
             reason,
+            list: self.list.clone(),
             image,
             platform: chain.image.map(|image| image.config.platform.to_string()),
             tag: tag.map(|tag| tag.to_string()),
@@ -242,6 +260,7 @@ impl<'a> Request<'a> {
             verdict: Answer::Refused,
             approved: None,
             reason: Some(format!("no image among the tags has the config `{config}`")),
+            list: None,
             image: None,
             platform: None,
             tag: None,
@@ -263,18 +282,46 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What is approved by the command line.
-fn approved(options: &Verify) -> Vec<Approval> {
+/// What is approved by the command line or by the file that it names.
+fn approved(
+    options: &Verify,
+    wanted: &Wanted,
+    data: &Path,
+) -> Result<(Vec<Approval>, Option<ListUsed>), Failure> {
     if let Some(config) = options.find_config {
-        return vec![Approval { kind: Some(DigestKind::Config), ..Approval::of(config) }];
+        return Ok((vec![Approval { kind: Some(DigestKind::Config), ..Approval::of(config) }], None));
     }
-    let kind = match options.kind {
-        cli::Kind::Any => None,
-        cli::Kind::Index => Some(DigestKind::Index),
-        cli::Kind::Manifest => Some(DigestKind::Manifest),
-        cli::Kind::Config => Some(DigestKind::Config),
+    let Some(file) = &options.approved else {
+        let kind = options.kind.digest_kind();
+        let approved = options.approve.iter().map(|digest| Approval { kind, ..Approval::of(*digest) });
+        return Ok((approved.collect(), None));
     };
-    options.approve.iter().map(|digest| Approval { kind, ..Approval::of(*digest) }).collect()
+    let Some(list) = approvals::read(file)? else {
+        let Some(default) = options.default else { return Err(approvals::missing(file)) };
+        if options.r#override.is_some() {
+            return Err(approvals::missing(file).with_hint("an override has to be in the list"));
+        }
+        return Ok((vec![Approval::of(default)], None));
+    };
+    if let Some(key) = &options.key {
+        let accepted = approvals::accept(&list, file, &approvals::public_key(key)?, data)?;
+        if let Some(least) = options.min_version.filter(|least| accepted.version < *least) {
+            return Err(ApprovedError::RolledBack { found: accepted.version, accepted: least }.into());
+        }
+    }
+    let choice = match (&options.r#override, options.select) {
+        (Some(digest), _) => Choice::Override(digest),
+        (None, Select::Newest) => Choice::Newest,
+        (None, Select::Any) => Choice::Any,
+    };
+    let (Wanted::Platform(platform) | Wanted::Machine(platform)) = wanted;
+    let approved = list.approvals(choice, platform, SystemTime::now())?;
+    let used = ListUsed {
+        digest: list.digest(),
+        version: (list.form == Form::Pier).then_some(list.version),
+        signed_by: options.key.as_ref().and(list.signed_by()).map(str::to_owned),
+    };
+    Ok((approved, Some(used)))
 }
 
 fn refusal(report: &Report) -> Failure {

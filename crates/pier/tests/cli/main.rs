@@ -8,6 +8,7 @@
     reason = "the lint's exemption for tests does not reach the functions that tests share"
 )]
 
+mod approve;
 mod completions;
 mod configuration;
 mod copy;
