@@ -165,7 +165,10 @@ async fn old_defect_2_a_missing_tag_is_answered_at_once() {
 async fn old_defect_2_refused_credentials_are_answered_at_once() {
     let (index, amd64) = published(Format::Oci);
     for status in [401, 403] {
-        let script = Script::new().rule(When::get(Kind::Manifest), Fault::Answer(Canned::status(status)));
+        let script = Script::new().rule(
+            When::get(Kind::Manifest),
+            Fault::Answer(Canned::new(http::StatusCode::from_u16(status).unwrap())),
+        );
         let (_registry, proxy) = behind(script, &index).await;
         let error = ask(&client(), &proxy.image_ref("team/app:1"), amd64.root.digest).await.unwrap_err();
         assert!(matches!(error, Error::Denied { .. }), "{status}: {error}");
@@ -177,7 +180,7 @@ async fn old_defect_2_refused_credentials_are_answered_at_once() {
 async fn what_may_pass_is_asked_for_again_as_often_as_was_said() {
     let (index, amd64) = published(Format::Oci);
     for status in [500, 502, 503, 429] {
-        let busy = Fault::Answer(Canned::status(status));
+        let busy = Fault::Answer(Canned::new(http::StatusCode::from_u16(status).unwrap()));
         let script = Script::new().rule(When::get(Kind::Manifest).times(2), busy.clone());
         let (_registry, proxy) = behind(script, &index).await;
         let name = proxy.image_ref("team/app:1");

@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::{
     approve::{Approve, ApproveAdd, ApproveKeygen, ApproveList, ApproveRemove, ApproveSign, Approving},
     asking::{Completions, Delete, Inspect, ListReferrers, Repositories, Resolve, ShowManifest, Tags},
-    login::{Login, Logout},
+    login::{Htpasswd, Login, Logout},
     registries::RegistryOptions,
     transfer::{Copy, ProgressMode, Pull, Push, Selection},
     verify::{Depth, Kind, Patience, Select, Verify},
@@ -99,6 +99,8 @@ pub(crate) enum Command {
     Delete(Delete),
     /// List the images in the store
     Images(Images),
+    /// Show where a tag of the store has pointed
+    History(History),
     /// Remove images from the store
     Rm(Rm),
     /// Free the space of content that no image names any more
@@ -109,6 +111,8 @@ pub(crate) enum Command {
     Login(Login),
     /// Forget the credentials for a registry
     Logout(Logout),
+    /// Print a line for the file of users of `pier serve`
+    Htpasswd(Htpasswd),
     /// Print a script that completes commands in a shell
     Completions(Completions),
 }
@@ -124,6 +128,18 @@ pub(crate) struct Serve {
     /// Let everybody who can connect push and delete
     #[arg(long)]
     pub(crate) allow_anonymous: bool,
+    /// Speak TLS with this certificate: PEM, with those that lead from it to an authority behind it
+    #[arg(long, value_name = "FILE", env = "PIER_TLS_CERT")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The key of the certificate: PEM
+    #[arg(long, value_name = "FILE", env = "PIER_TLS_KEY")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Let in those who are listed in this file, as `pier htpasswd` makes it
+    #[arg(long, value_name = "FILE", env = "PIER_HTPASSWD")]
+    pub(crate) htpasswd: Option<PathBuf>,
+    /// With --htpasswd: let everybody else pull
+    #[arg(long)]
+    pub(crate) anonymous_pull: bool,
     /// How long requests may take to finish after a signal to stop [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) drain_timeout: Option<Duration>,
@@ -134,6 +150,13 @@ pub(crate) struct Images {
     /// Show whole digests
     #[arg(long)]
     pub(crate) digests: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// A name with a tag, as `pier images` prints it; one that was removed has a history too
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
 }
 
 #[derive(Debug, Args)]

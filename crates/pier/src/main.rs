@@ -8,6 +8,7 @@
 //! | [`commands`] | a file for each verb; thin, the work is in the libraries |
 //! | [`place`], [`stored_name`] | where images are, as it is typed |
 //! | [`progress`] | what is moving, on standard error |
+//! | [`prompt`] | what a person types: passwords |
 //! | [`registries`] | the way to registries: settings, credentials, mirrors |
 //! | [`serve`] | sockets, connections, shutdown |
 //! | [`signals`] | SIGINT and SIGTERM |
@@ -25,6 +26,7 @@ mod logging;
 mod output;
 mod place;
 mod progress;
+mod prompt;
 #[cfg(test)]
 mod reference;
 mod registries;
@@ -88,12 +90,14 @@ fn run(cli: Cli, output: &Output) -> Result<failure::Status, Failure> {
             Command::Catalog(options) => commands::catalog::run(&options, &config, output).await,
             Command::Referrers(options) => commands::referrers::run(&options, &config, output).await,
             Command::Delete(options) => commands::delete::run(&options, &config, output).await,
+            Command::History(options) => commands::history::run(&options, &config, output).await,
             Command::Images(options) => commands::images::run(&options, &config, output).await,
             Command::Rm(options) => commands::rm::run(&options, &config, output).await,
             Command::Prune(options) => commands::prune::run(&options, &config, output).await,
             Command::Fsck(options) => commands::fsck::run(&options, &config, output).await,
             Command::Login(options) => commands::login::run(&options, &config, output).await,
             Command::Logout(options) => commands::logout::run(&options, &config, output).await,
+            Command::Htpasswd(options) => commands::htpasswd::run(&options),
             Command::Completions(options) => commands::completions::run(&options),
         }
     });

@@ -30,7 +30,9 @@ use std::{fmt, io};
 use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use pier_content::{BlobStore, Catalog, Claim, Commit, Completeness, Ingest, IngestKey, Memory, PutManifest};
+use pier_content::{
+    BlobStore, Catalog, Claim, Commit, Completeness, Ingest, IngestKey, Memory, PutManifest, TagRules,
+};
 use pier_oci::{Digest, ManifestError, NameError, RepositoryName, Tag};
 use pier_registry::{FileSocket, Registry, SessionKey, Settings};
 use pier_store::{Store, StoreOptions};
@@ -205,6 +207,7 @@ impl TestRegistry {
                 manifest: Arc::new(manifest.parse()?),
                 tags: if last { vec![tag.clone()] } else { Vec::new() },
                 completeness: self.completeness,
+                rules: TagRules::default(),
             };
             self.catalog.put_manifest(put).await?;
         }

@@ -39,7 +39,10 @@ fn json_has_the_keys_and_types_that_its_page_shows() {
     let resolve = asked(&["resolve", &pulled]);
     let inspect = asked(&["inspect", &pulled, "--platform", &here]);
     let approved = multi.digest().to_string();
-    let verify = asked(&["verify", &pulled, "--approve", &approved, "--progress", "none"]);
+    let list = elsewhere.data().with_file_name("approved.json");
+    let list = list.to_str().unwrap();
+    let approve = asked(&["approve", "add", list, &approved, "--kind", "index", "--note", "release 12"]);
+    let verify = asked(&["verify", &pulled, "--approved", list, "--progress", "none"]);
     let manifest = asked(&["manifest", &pulled]);
     let tags = asked(&["tags", &remote.name("app")]);
     let catalog = asked(&["catalog", &remote.proxy.address().to_string()]);
@@ -64,9 +67,11 @@ fn json_has_the_keys_and_types_that_its_page_shows() {
         ("pier referrers", referrers),
         ("pier resolve", resolve),
         ("pier tags", tags),
+        ("pier approve", approve),
         ("pier verify", verify),
         ("errors", serde_json::from_str(&error).unwrap()),
         ("pier fsck", serde_json::from_str(&fsck).unwrap()),
+        ("pier history", store.json_of(&["history", "team/app:1"])),
         ("pier images", store.json_of(&["images"])),
         ("pier prune", store.json_of(&["prune"])),
         ("pier rm", store.json_of(&["rm", "team/app:1"])),

@@ -17,6 +17,7 @@ mod delete;
 mod faults;
 mod fsck;
 mod help;
+mod history;
 mod images;
 mod inspect;
 mod json;

@@ -9,8 +9,10 @@ use tokio::{
     net::TcpListener,
 };
 
-use super::super::pulse::{HEAD_TIMEOUT, KEEP_ALIVE};
 use super::*;
+
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+const KEEP_ALIVE: Duration = Duration::from_mins(2);
 
 const PING: &[u8] = b"GET /v2/ HTTP/1.1\r\nhost: localhost\r\n\r\n";
 const HTTP_2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -23,9 +25,11 @@ async fn connect() -> (Connections, TcpStream) {
     let address = listener.local_addr().unwrap();
     let store = Arc::new(Memory::default());
     let registry = Registry::new(store.clone(), store, Settings::new(SessionKey::new([1; 32])));
-    let mut connections = Connections::new(registry, address, &ServeSection::default(), NonZeroUsize::MIN);
+    let entrance = Entrance { tls: None, access: Access::open() };
+    let section = ServeSection::default();
+    let mut connections = Connections::new(registry, address, entrance, &section, NonZeroUsize::MIN);
     let client = TcpStream::connect(address).await.unwrap();
-    connections.start(listener.accept().await.unwrap().0);
+    connections.start(listener.accept().await.unwrap());
     assert!(!connections.has_room());
     (connections, client)
 }
