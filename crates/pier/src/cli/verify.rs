@@ -28,19 +28,19 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "FILE", conflicts_with = "approve")]
     pub(crate) approved: Option<PathBuf>,
     /// Which of the digests in --approved count
-    #[arg(long, value_name = "WHICH", default_value = "newest", requires = "approved")]
+    #[arg(long, value_name = "WHICH", default_value = "newest", conflicts_with_all = ["approve", "find_config"])]
     pub(crate) select: Select,
     /// Take this digest in place of the newest; it has to be in --approved
-    #[arg(long, value_name = "DIGEST", requires = "approved", conflicts_with = "select", value_parser = pier_content::approved::bare)]
+    #[arg(long, value_name = "DIGEST", conflicts_with_all = ["approve", "find_config", "select"], value_parser = pier_content::approved::bare)]
     pub(crate) r#override: Option<Digest>,
     /// Take this digest when there is no file --approved, and only then; an override is refused then
-    #[arg(long, value_name = "DIGEST", requires = "approved", value_parser = pier_content::approved::bare)]
+    #[arg(long, value_name = "DIGEST", conflicts_with_all = ["approve", "find_config"], value_parser = pier_content::approved::bare)]
     pub(crate) default: Option<Digest>,
     /// Believe --approved only if it is signed by this public key, in PEM, and not older than what was accepted before
-    #[arg(long, value_name = "FILE", requires = "approved", conflicts_with = "default")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["approve", "find_config", "default"])]
     pub(crate) key: Option<PathBuf>,
     /// Believe --approved only from this version on
-    #[arg(long, value_name = "N", requires = "key")]
+    #[arg(long, value_name = "N", requires = "key", conflicts_with_all = ["approve", "find_config"])]
     pub(crate) min_version: Option<u64>,
     /// What a digest of --approve has to be of
     #[arg(long, value_name = "KIND", default_value = "any", conflicts_with = "approved")]
@@ -61,7 +61,7 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "DIGEST", conflicts_with_all = ["approve", "approved", "kind"])]
     pub(crate) find_config: Option<Digest>,
     /// The tags to look through, in this order [default: the one of REF]
-    #[arg(long, value_name = "TAG,…", value_delimiter = ',', requires = "find_config")]
+    #[arg(long, value_name = "TAG,…", value_delimiter = ',', conflicts_with_all = ["approve", "approved"])]
     pub(crate) tags: Vec<Tag>,
     #[command(flatten)]
     pub(crate) patience: Patience,

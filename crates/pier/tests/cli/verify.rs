@@ -1,17 +1,13 @@
 //! `pier verify`: yes, no, and could not say, each with its own exit status.
 
-use pier_content::BlobStore as _;
-use pier_oci::{Descriptor, Digest, MediaType};
+use pier_oci::{Descriptor, Digest};
 use pier_testkit::{
-    faults::{Fault, Kind, Script, When},
-    image::{BuiltImage, ImageBuilder, IndexBuilder, Layer, Packing, Tree},
+    faults::{Canned, Fault, Kind, Script, When},
+    image::{BuiltImage, IndexBuilder},
 };
 use serde_json::{Value, json};
 
-use crate::{
-    pier::Store,
-    site::{Site, digest_of_nothing, image, missing},
-};
+use crate::site::{Site, digest_of_nothing, image, index, missing};
 
 /// An image for every machine that tests run on, in an index.
 struct Published {
@@ -160,4 +156,100 @@ async fn what_is_pulled_is_what_was_verified_and_is_verified_again_offline() {
     // Nor one that has lost its end.
     std::fs::write(&path, &bytes[..30]).unwrap();
     assert_eq!(site.pier(&offline).status, 4);
+}
+
+#[tokio::test]
+async fn trap_a_tag_that_moves_between_resolve_and_pull_changes_nothing() {
+    let published = published();
+    let site = Site::behind(Script::new()).await;
+    site.registry.push(&published.index, "app:1").await.unwrap();
+    let approved = published.index.root.digest.to_string();
+    let verify = ["verify", "HOST/app:1", "--approve", &approved, "--pull", "--progress", "none"];
+    assert_eq!(site.pier(&verify).status, 0);
+    // The tag is asked for once; whatever it names afterwards, all else is asked for by digest.
+    let proxy = site.proxy.as_ref().unwrap();
+    let by_tag = proxy.requests().iter().filter(|seen| seen.path.ends_with("/manifests/1")).count();
+    assert_eq!(by_tag, 1);
+    let stored = site.json_of(&["inspect", "store:HOST/app:1"]);
+    assert_eq!(stored["digest"], approved);
+
+    // Now it has moved, and is not approved any more, while what was pulled is.
+    site.registry.push(&index(), "app:1").await.unwrap();
+    let said = site.pier(&["verify", "HOST/app:1", "--approve", &approved, "--platform", "linux/s390x"]);
+    assert_eq!((said.status, said.stdout.as_str()), (1, ""), "{}", said.stderr);
+    let offline = ["verify", "HOST/app:1", "--approve", &approved, "--offline", "--progress", "none"];
+    assert_eq!(site.pier(&offline).status, 0);
+}
+
+#[tokio::test]
+async fn the_image_with_a_config_is_found_through_tags() {
+    let (site, published) = site().await;
+    site.registry.push(&index(), "app:2").await.unwrap();
+    let config = config(&published.here).to_string();
+    let find = ["verify", "HOST/app", "--find-config", &config, "--tags", "0,2,1"];
+    let expected = format!("HOST/app@{}\n", published.here.root.digest);
+    let said = site.pier(&find);
+    assert_eq!((said.status, said.stdout), (0, expected));
+    assert_eq!(said.stderr, "note: there is no tag `0`\n");
+    let report = site.json_of(&["verify", "HOST/app:1", "--find-config", &config]);
+    assert_eq!((&report["tag"], &report["approved"]["kind"]), (&json!("1"), &json!("config")));
+    let said = site.pier(&["verify", "HOST/app", "--find-config", &config, "--tags", "2"]);
+    said.refused(
+        1,
+        &format!(
+            "error: `HOST/app:latest` is not approved: no image among the tags has the config `{config}`\n"
+        ),
+    );
+}
+
+#[tokio::test]
+async fn a_registry_is_asked_as_often_as_was_said() {
+    let published = published();
+    let busy = Fault::Answer(Canned::new(http::StatusCode::SERVICE_UNAVAILABLE));
+    let approved = published.index.root.digest.to_string();
+    let site = Site::behind(Script::new().rule(When::get(Kind::Manifest), busy)).await;
+    let verify = ["verify", "HOST/app:1", "--approve", &approved, "--progress", "none"];
+    let insisting = ["--attempts", "4", "--interval", "1ms", "--timeout", "20"];
+    assert_eq!(site.pier(&[&verify[..], &insisting].concat()).status, 3);
+    let proxy = site.proxy.as_ref().unwrap();
+    assert_eq!(proxy.requests().iter().filter(|seen| seen.path.ends_with("/manifests/1")).count(), 4);
+}
+
+#[tokio::test]
+async fn images_in_folders_and_archives_are_verified_too() {
+    let (site, published) = site().await;
+    let folder = site.store.data().with_file_name("layout");
+    let place = format!("oci:{}:1", folder.display());
+    assert_eq!(site.pier(&["copy", "HOST/app:1", &place, "--progress", "none"]).status, 0);
+    let approved = config(&published.here).to_string();
+    let verify = ["verify", &place, "--approve", &approved, "--depth", "diff-ids", "--progress", "none"];
+    let expected = format!("oci:{}@{}\n", folder.display(), published.here.root.digest);
+    assert_eq!(site.pier(&verify).data(0), expected);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_before_anybody_is_asked() {
+    let store = crate::pier::Store::empty();
+    let digest = digest_of_nothing();
+    for arguments in [
+        &["verify", "a/b:1"][..],
+        &["verify", "a/b:1", "--approve", "sha256:00"],
+        &["verify", "A/B:1", "--approve", &digest],
+        &["verify", "https://a/b", "--approve", &digest],
+        &["verify", "a b", "--approve", &digest],
+        &["verify", "a/b:1;rm", "--approve", &digest],
+        &["verify", "", "--approve", &digest],
+        &["verify", "a/b:1", "--approve", &digest, "--pull", "--offline"],
+        &["verify", "oci:a", "--approve", &digest, "--pull"],
+        &["verify", "a/b:1", "--approve", &digest, "--tags", "1"],
+        &["verify", "a/b:1", "--approve", &digest, "--timeout", "0"],
+        &["verify", "a/b:1", "--approve", &digest, "--attempts", "0"],
+        &["verify", "a/b:1", "--approve", &digest, "--key", "k"],
+        &["verify", "a/b:1", "--approve", &digest, "--min-version", "2"],
+        &["verify", "a/b:1", "--approve", &digest, "--override", &digest],
+        &["verify", "a/b:1", "--approved", "list", "--min-version", "2"],
+    ] {
+        let said = store.pier(arguments);
+        assert_eq!((said.status, said.stdout.as_str()), (2, ""), "{arguments:?}: {}", said.stderr);
+    }
 }
