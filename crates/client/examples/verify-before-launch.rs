@@ -21,6 +21,20 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let [image, approved] = &*arguments else {
         return Err("usage: verify-before-launch IMAGE DIGEST".into());
     };
+    match to_launch(image, approved).await? {
+        Some(image) => {
+            println!("{image}");
+            Ok(ExitCode::SUCCESS)
+        }
+        None => {
+            eprintln!("there is no image with the digest {approved}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// The image by its manifest, if the registry has one with the approved digest. An error is no answer.
+pub(crate) async fn to_launch(image: &str, approved: &str) -> Result<Option<Reference>, Box<dyn Error>> {
     let Reference { repository, tag, .. } = image.parse()?;
     let config = LauncherConfig {
         repository,
@@ -29,15 +43,6 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     };
     let (timeout, interval) = (Duration::from_secs(10), Duration::from_secs(1));
     let client = Client::builder().build()?;
-    match validate_image_hash(&client, approved.parse()?, &config, timeout, interval, ATTEMPTS).await? {
-        Some(validated) => {
-            println!("{}", validated.image);
-            eprintln!("the approved digest is that of the {}", validated.kind);
-            Ok(ExitCode::SUCCESS)
-        }
-        None => {
-            eprintln!("{} has no image with the digest {approved}", config.repository);
-            Ok(ExitCode::FAILURE)
-        }
-    }
+    let found = validate_image_hash(&client, approved.parse()?, &config, timeout, interval, ATTEMPTS).await?;
+    Ok(found.map(|validated| validated.image))
 }

@@ -5,6 +5,10 @@
     reason = "the lint's exemption for tests does not reach the functions that tests share"
 )]
 
+#[path = "../examples/verify-before-launch.rs"]
+#[expect(dead_code, reason = "what it does is called here, not its main")]
+mod example;
+
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use pier_client::{
@@ -254,4 +258,16 @@ async fn old_defect_6_the_config_is_hashed_and_nobody_is_asked_what_it_is() {
     let (_registry, proxy) = behind(flip, &index).await;
     let error = ask(&client(), &proxy.image_ref("team/app:1"), config_of(&amd64)).await.unwrap_err();
     assert!(matches!(error, Error::Integrity { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn the_example_says_what_to_launch() {
+    let architecture = pier_oci::Platform::from_rust("linux", std::env::consts::ARCH).architecture;
+    let image = image("a", &architecture, Format::Oci);
+    let registry = plain(&image).await;
+    let name = registry.image_ref("team/app:1");
+    let launched = example::to_launch(&name, &config_of(&image).to_string()).await.unwrap().unwrap();
+    assert_eq!(launched.to_string(), format!("{}@{}", registry.image_ref("team/app"), image.root.digest));
+    let other = Digest::sha256(b"another").to_string();
+    assert_eq!(example::to_launch(&name, &other).await.unwrap(), None);
 }
