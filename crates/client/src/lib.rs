@@ -6,6 +6,7 @@ mod client;
 pub mod credentials;
 mod host;
 mod hosts;
+pub mod launcher;
 mod mirror;
 mod proxies;
 mod refusal;

@@ -16,7 +16,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use pier_oci::Digest;
 use rustix::io::{ReadWriteFlags, preadv2};
 
-use crate::{Error, Result};
+use crate::{Error, Result, Subject};
 
 /// Bytes as they arrive, in order; ends early with an error and is not polled after it.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
@@ -113,7 +113,7 @@ impl Blob {
         let end = range.end.unwrap_or(self.size).min(self.size);
         let start = range.start.min(end);
         match &self.body {
-            Body::File(file) => Ok(read_file(Arc::clone(file), self.digest, start..end)),
+            Body::File(file) => Ok(read_file(Arc::clone(file), self.digest, self.size, start..end)),
             Body::Memory(bytes) => {
                 let slice = bytes.slice(offset(start)?..offset(end)?);
                 Ok(stream::iter((!slice.is_empty()).then_some(Ok(slice))).boxed())
@@ -131,7 +131,7 @@ fn offset(position: u64) -> Result<usize> {
 
 /// Reads with positions, so that one open file serves any number of readers. What the page cache has is read where it is asked for; a
 /// read that may wait for a disk goes to a blocking thread.
-fn read_file(file: Arc<File>, digest: Digest, range: Range<u64>) -> ByteStream {
+fn read_file(file: Arc<File>, digest: Digest, size: u64, range: Range<u64>) -> ByteStream {
     stream::try_unfold((file, range), move |(file, range)| async move {
         if range.is_empty() {
             return Ok(None);
@@ -146,11 +146,20 @@ fn read_file(file: Arc<File>, digest: Digest, range: Range<u64>) -> ByteStream {
                     .flatten()
             }
         };
-        let bytes = bytes.map_err(|source| Error::io("read blob", digest.to_string(), source))?;
+        let bytes = bytes.map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => cut_off(&file, digest, size),
+            _ => Error::io("read blob", digest.to_string(), source),
+        })?;
         let next = range.start + bytes.len() as u64;
         Ok(Some((bytes, (file, next..range.end))))
     })
     .boxed()
+}
+
+/// The error for a file that has lost its end since it was committed.
+fn cut_off(file: &File, digest: Digest, expected: u64) -> Error {
+    let actual = file.metadata().map_or(0, |metadata| metadata.len());
+    Error::Size { subject: Subject::Blob(digest), expected, actual, origin: None }
 }
 
 /// The beginning of a range as far as it is in memory; `None` when it is not, or when this file system cannot tell.

@@ -5,14 +5,16 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
+use bytes::Bytes;
 use pier_oci::{
-    Descriptor, Digest, Hasher, ImageConfig, MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Manifest, MediaType,
-    Platform, Reference, Repository, View,
+    Descriptor, Digest, ImageConfig, MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Manifest, MediaType, Platform,
+    Reference, View,
 };
 
-use crate::{ByteRange, Error, Result, Source, Subject, manifests::Manifests, platform::select};
+use crate::{
+    Error, Origin, Progress, Result, Source, Subject, manifests::Manifests, platform::select,
+    small::read_small,
+};
 
 /// An image from its name down to its layers.
 #[derive(Clone, Debug)]
@@ -23,10 +25,19 @@ pub struct Chain {
     pub manifest: Arc<Manifest>,
     /// The config.
     pub config: Descriptor,
-    /// What the config says; `None` for an artifact, whose config is something else.
-    pub image: Option<ImageConfig>,
+    /// What the config says; `None` for an artifact, whose config is something else and was not read.
+    pub image: Option<Image>,
     /// The layers, the lowest first.
     pub layers: Vec<Layer>,
+}
+
+/// The config of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Its bytes, which were hashed.
+    pub bytes: Bytes,
+    /// What they say.
+    pub config: ImageConfig,
 }
 
 /// A layer of a chain.
@@ -58,6 +69,7 @@ pub async fn chain(
     manifests: &mut Manifests<'_>,
     root: &Arc<Manifest>,
     platform: &Platform,
+    progress: &Progress,
 ) -> Result<Chain> {
     let selected = select(manifests, root, platform).await?;
     let manifest = match selected.indexes.last() {
@@ -75,7 +87,8 @@ pub async fn chain(
         let layers = layers.into_iter().map(|descriptor| Layer { descriptor, diff_id: None }).collect();
         return Ok(Chain { indexes: selected.indexes, manifest, config, image: None, layers });
     }
-    let bytes = read_small(source, manifests.repository(), &config, MAX_CONFIG_BYTES).await?;
+    let origin = Origin { source, repository: manifests.repository() };
+    let bytes = read_small(origin, &config, MAX_CONFIG_BYTES, progress).await?;
     let invalid = |reason| Error::Invalid { subject: Subject::Blob(config.digest), reason };
     let parsed = ImageConfig::parse(&bytes).map_err(|error| invalid(error.to_string()))?;
     let (found, wanted) = (parsed.diff_ids.len(), layers.len());
@@ -87,55 +100,8 @@ pub async fn chain(
         .zip(&parsed.diff_ids)
         .map(|(descriptor, diff_id)| Layer { descriptor, diff_id: Some(*diff_id) })
         .collect();
-    Ok(Chain { indexes: selected.indexes, manifest, config, image: Some(parsed), layers })
-}
-
-/// A small blob as a whole, with the size and the digest that its descriptor says.
-///
-/// # Errors
-/// [`Invalid`](Error::Invalid) when it would have more than `limit` bytes; [`Size`](Error::Size) and [`Integrity`](Error::Integrity)
-/// when it is not what it was announced as.
-pub async fn read_small(
-    source: &dyn Source,
-    repository: &Repository,
-    descriptor: &Descriptor,
-    limit: u64,
-) -> Result<Bytes> {
-    let subject = || Subject::Blob(descriptor.digest);
-    if descriptor.size > limit {
-        let reason = format!("it has {} bytes, more than {limit}", descriptor.size);
-        return Err(Error::Invalid { subject: subject(), reason });
-    }
-    let whole = ByteRange { start: 0, end: Some(descriptor.size) };
-    let mut opened = source.open(repository, descriptor, whole).await?;
-    let mut bytes = BytesMut::new();
-    let mut hasher = Hasher::new(descriptor.digest.algorithm());
-    let wrong_size = |actual| Error::Size {
-        subject: subject(),
-        expected: descriptor.size,
-        actual,
-        origin: Some(source.name()),
-    };
-    if let Some(size) = opened.size.filter(|size| *size != descriptor.size) {
-        return Err(wrong_size(size));
-    }
-    while let Some(chunk) = opened.stream.next().await {
-        let chunk = chunk?;
-        let size = (bytes.len() + chunk.len()) as u64;
-        if size > descriptor.size {
-            return Err(wrong_size(size));
-        }
-        hasher.update(&chunk);
-        bytes.extend_from_slice(&chunk);
-    }
-    if (bytes.len() as u64) < descriptor.size {
-        return Err(wrong_size(bytes.len() as u64));
-    }
-    let actual = hasher.finish();
-    if actual != descriptor.digest {
-        return Err(Error::Integrity { expected: descriptor.digest, actual, origin: Some(source.name()) });
-    }
-    Ok(bytes.freeze())
+    let image = Some(Image { bytes, config: parsed });
+    Ok(Chain { indexes: selected.indexes, manifest, config, image, layers })
 }
 
 fn is_image_config(media_type: &MediaType) -> bool {

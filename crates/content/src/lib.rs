@@ -13,15 +13,18 @@
 //! Content flows by *filling*: a store says what is missing of a blob ([`Filling::missing`]), one filler
 //! fills the holes, [`Filling::commit`] verifies, and any number of readers follow while it happens
 //! ([`Following`]). Resuming, falling back to another source and sharing one download are the same thing.
-//! [`transfer()`] drives one blob that way; [`copy()`] drives a whole image, leaves first, root next, tag last.
+//! [`transfer()`] drives one blob that way; [`copy()`] drives a whole image, leaves first, root next, tag last. [`verify()`] computes what a
+//! name stands for, down to the layers, and compares it with what somebody approved.
 //!
 //! What is not here: sockets, files, databases and clocks other than tokio's timer. Those belong to the crates
 //! that implement the traits.
 
+pub mod approved;
 pub mod blob;
 pub mod blob_store;
 pub mod catalog;
 pub mod chain;
+pub mod compression;
 pub mod copy;
 pub mod error;
 pub mod fallback;
@@ -30,14 +33,17 @@ pub mod filling;
 mod fixtures;
 pub mod following;
 pub mod manifests;
+mod measuring;
 pub mod memory;
 pub mod names;
 mod observed;
+pub mod origins;
 pub mod platform;
 pub mod progress;
 pub mod pump;
 pub mod ranges;
 pub mod retrying;
+mod small;
 pub mod source;
 pub mod store_repository;
 pub mod store_source;
@@ -48,11 +54,14 @@ pub mod suite;
 pub mod tag_rules;
 pub mod target;
 pub mod transfer;
+pub mod verify;
 
+pub use approved::{Accepted, ApprovedEntry, ApprovedError, ApprovedList, Choice, Form};
 pub use blob::{Blob, Body, ByteRange, ByteStream, RangeReader};
 pub use blob_store::{BlobInfo, BlobStore, Ingest, IngestKey};
 pub use catalog::{Catalog, Claim, Completeness, Page, PutManifest, ReferrersOf, Stored, TagMove};
-pub use chain::{Chain, Layer, chain};
+pub use chain::{Chain, Image, Layer, chain};
+pub use compression::{Compression, Inflate};
 pub use copy::{Copied, CopyOptions, MountFrom, Platforms, Referrers, copy};
 pub use error::{Error, Result, Subject};
 pub use fallback::Fallback;
@@ -63,11 +72,13 @@ pub use memory::Memory;
 pub use names::{
     AnsweredBy, Answers, Freshness, NameCache, RememberedName, RemoteTag, Resolved, resolve_all,
 };
+pub use origins::Origins;
 pub use platform::{Selected, choose, select};
 pub use progress::{Event, Progress};
 pub use pump::pump;
 pub use ranges::RangeSet;
 pub use retrying::{Jitter, RetryPolicy, Retrying, RetryingTarget};
+pub use small::read_small;
 pub use source::{Assurance, Opened, Source};
 pub use store_repository::StoreRepository;
 pub use store_source::StoreSource;
@@ -75,3 +86,7 @@ pub use store_target::StoreTarget;
 pub use tag_rules::{Expected, ImmutableTag, ImmutableTags, TagRules};
 pub use target::{Mounted, Origin, Target};
 pub use transfer::{fill_and_commit, transfer};
+pub use verify::{
+    Approval, Depth, DigestKind, Link, LinkKind, Refusal, Search, Verdict, Verification, VerifyOptions,
+    Wanted, find_config, verify,
+};

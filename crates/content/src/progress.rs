@@ -51,6 +51,14 @@ pub enum Event {
     Committed(Descriptor),
     /// A manifest is stored.
     Stored(Descriptor),
+    /// Somebody gave content, or some of it; only those are named who are asked through [`Retrying`](crate::Retrying). Nobody has looked at it
+    /// yet.
+    Given {
+        /// What was asked for, or what a manifest turned out to be.
+        digest: Digest,
+        /// Who gave it.
+        origin: String,
+    },
     /// A call failed, and is made again after a wait.
     Waiting {
         /// Who was asked.

@@ -38,15 +38,18 @@ pub struct RetryPolicy {
     pub attempts: NonZeroU32,
     /// The wait after the first failure.
     pub first_delay: Duration,
-    /// By how much each wait in a row is longer than the one before.
-    pub growth: u32,
+    /// By how much each wait in a row is longer than the one before; at least 1.
+    pub growth: f64,
     /// The longest single wait, also when the other side asks for more.
     pub max_delay: Duration,
     /// The longest sum of all waits of one call. A wait that would exceed it is not begun.
     pub max_wait: Duration,
+    /// How long one attempt may take that is answered with something small: a name, a manifest, a list, the beginning of a blob, a config.
+    /// Larger content takes as long as it takes; whoever gives it has to notice when nothing comes any more.
+    pub time_limit: Option<Duration>,
     /// Spreads the waits of many clients that failed at once.
     pub jitter: Jitter,
-    /// Told of each wait before it begins, as [`Event::Waiting`].
+    /// Told of each wait before it begins, as [`Event::Waiting`], and of who gave what, as [`Event::Given`].
     pub progress: Progress,
 }
 
@@ -57,10 +60,29 @@ impl RetryPolicy {
         Self {
             attempts: const { NonZeroU32::new(5).expect("five is not zero") },
             first_delay: Duration::from_millis(250),
-            growth: 2,
+            growth: 2.0,
             max_delay: Duration::from_mins(1),
             max_wait: Duration::from_mins(10),
+            time_limit: None,
             jitter,
+            progress: Progress::default(),
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// So many attempts with waits that begin with `interval` and grow by half up to a minute, each attempt within `time_limit`: what a
+    /// launcher says that has to have an answer. Nothing but the attempts ends it.
+    pub fn insistent(attempts: NonZeroU32, interval: Duration, time_limit: Duration) -> Self {
+        let max_delay = Duration::from_mins(1);
+        Self {
+            attempts,
+            first_delay: interval,
+            growth: 1.5,
+            max_delay,
+            max_wait: max_delay.saturating_mul(attempts.get()),
+            time_limit: Some(time_limit),
+            jitter: Jitter::none(),
             progress: Progress::default(),
         }
     }
@@ -75,13 +97,34 @@ impl RetryPolicy {
     pub async fn insist<T>(&self, origin: &str, mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
         let mut patience = Patience::new(self);
         loop {
-            match attempt().await {
+            match self.limited(|| origin.to_owned(), attempt()).await {
                 Err(error) => patience.after(error, || origin.to_owned()).await?,
                 done => return done,
             }
         }
     }
+
+    /// One attempt, ended when it takes too long.
+    async fn limited<T>(
+        &self,
+        origin: impl FnOnce() -> String,
+        attempt: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let Some(limit) = self.time_limit else { return attempt.await };
+        match tokio::time::timeout(limit, attempt).await {
+            Ok(outcome) => outcome,
+            Err(elapsed) => Err(Error::Unavailable {
+                origin: origin(),
+                operation: "answer in time",
+                retry_after: None,
+                source: Some(elapsed.into()),
+            }),
+        }
+    }
 }
+
+/// Bytes of content that has to come within the time limit of an attempt.
+const SMALL: u64 = 1 << 20;
 
 /// Where the randomness of waits comes from.
 #[derive(Clone)]
@@ -125,6 +168,14 @@ impl Retrying {
 
     fn patience(&self) -> Patience<'_> {
         Patience::new(&self.policy)
+    }
+
+    async fn limited<T>(&self, attempt: impl Future<Output = Result<T>>) -> Result<T> {
+        self.policy.limited(|| self.source.name(), attempt).await
+    }
+
+    fn given(&self, digest: Digest) {
+        self.policy.progress.emit(|| Event::Given { digest, origin: self.source.name() });
     }
 }
 
@@ -171,8 +222,11 @@ impl<'a> Patience<'a> {
 
     /// The other side's wish is a lower bound: asking earlier is what it complained about.
     fn delay(&self, wish: Option<Duration>) -> Duration {
-        let factor = self.policy.growth.saturating_pow(self.failures - 1);
-        let own = self.policy.first_delay.saturating_mul(factor).min(self.policy.max_delay);
+        let RetryPolicy { first_delay, growth, max_delay, .. } = self.policy;
+        // What is no number, or shrinks, waits as long as the time before.
+        let factor = growth.max(1.0).powf(f64::from(self.failures - 1));
+        let grown = Duration::try_from_secs_f64(first_delay.as_secs_f64() * factor);
+        let own = grown.unwrap_or(*max_delay).min(*max_delay);
         self.policy.jitter.apply(own).max(wish.unwrap_or_default()).min(self.policy.max_delay)
     }
 }
@@ -201,7 +255,7 @@ impl Source for Retrying {
     async fn resolve(&self, reference: &Reference) -> Result<Descriptor> {
         let mut patience = self.patience();
         loop {
-            match self.source.resolve(reference).await {
+            match self.limited(self.source.resolve(reference)).await {
                 Err(error) => patience.after(error, || self.source.name()).await?,
                 done => return done,
             }
@@ -211,9 +265,12 @@ impl Source for Retrying {
     async fn manifest(&self, repository: &Repository, selector: &Selector, limit: u64) -> Result<Manifest> {
         let mut patience = self.patience();
         loop {
-            match self.source.manifest(repository, selector, limit).await {
+            match self.limited(self.source.manifest(repository, selector, limit)).await {
                 Err(error) => patience.after(error, || self.source.name()).await?,
-                done => return done,
+                Ok(manifest) => {
+                    self.given(manifest.digest());
+                    return Ok(manifest);
+                }
             }
         }
     }
@@ -226,7 +283,7 @@ impl Source for Retrying {
     ) -> Result<Opened> {
         let mut patience = self.patience();
         loop {
-            match self.source.open(repository, descriptor, range).await {
+            match self.limited(self.source.open(repository, descriptor, range)).await {
                 Err(error) => patience.after(error, || self.source.name()).await?,
                 done => return done,
             }
@@ -236,7 +293,7 @@ impl Source for Retrying {
     async fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>> {
         let mut patience = self.patience();
         loop {
-            match self.source.referrers(repository, digest).await {
+            match self.limited(self.source.referrers(repository, digest)).await {
                 Err(error) => patience.after(error, || self.source.name()).await?,
                 done => return done,
             }
@@ -252,8 +309,13 @@ impl Source for Retrying {
         let mut patience = self.patience();
         loop {
             let before = filling.missing();
-            let Err(error) = self.source.fill(repository, descriptor, filling).await else { return Ok(()) };
+            let attempt = self.source.fill(repository, descriptor, filling);
+            let outcome = if descriptor.size <= SMALL { self.limited(attempt).await } else { attempt.await };
             let left = filling.missing();
+            if left != before {
+                self.given(descriptor.digest);
+            }
+            let Err(error) = outcome else { return Ok(()) };
             // A line that breaks behind the last byte took nothing from us.
             if left.is_empty() && error.is_retryable() {
                 return Ok(());

@@ -1,19 +1,23 @@
 //! What can be typed.
 
+mod approve;
 mod asking;
 mod login;
 mod registries;
 mod transfer;
+mod verify;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
+    approve::{Approve, ApproveAdd, ApproveKeygen, ApproveList, ApproveRemove, ApproveSign, Approving},
     asking::{Completions, Delete, Inspect, ListReferrers, Repositories, Resolve, ShowManifest, Tags},
     login::{Htpasswd, Login, Logout},
     registries::RegistryOptions,
     transfer::{Copy, ProgressMode, Pull, Push, Selection},
+    verify::{Depth, Kind, Patience, Select, Verify},
 };
 use crate::output::Format;
 
@@ -79,6 +83,10 @@ pub(crate) enum Command {
     Resolve(Resolve),
     /// Show the digests of an image from its index down to its layers
     Inspect(Inspect),
+    /// Check that what a name stands for is what somebody approved
+    Verify(Box<Verify>),
+    /// Change and sign lists of approved digests
+    Approve(Approve),
     /// Print a manifest, byte for byte
     Manifest(ShowManifest),
     /// List the tags of a repository at its registry

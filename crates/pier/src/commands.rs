@@ -1,5 +1,6 @@
 //! A file for each verb.
 
+pub(crate) mod approve;
 pub(crate) mod catalog;
 pub(crate) mod completions;
 pub(crate) mod copy;
@@ -20,6 +21,7 @@ pub(crate) mod resolve;
 pub(crate) mod rm;
 pub(crate) mod serve;
 pub(crate) mod tags;
+pub(crate) mod verify;
 
 use anyhow::anyhow;
 use pier_client::{Client, Remote};

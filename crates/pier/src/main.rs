@@ -2,6 +2,7 @@
 //!
 //! | module | is about |
 //! |---|---|
+//! | [`approvals`] | lists of approved digests on disk |
 //! | [`cli`] | what can be typed |
 //! | [`config`] | flags over environment over `pier.toml` over defaults |
 //! | [`commands`] | a file for each verb; thin, the work is in the libraries |
@@ -16,6 +17,7 @@
 //!
 //! This is the only crate that prints, reads the environment or ends the process.
 
+mod approvals;
 mod cli;
 mod commands;
 mod config;
@@ -82,6 +84,8 @@ fn run(cli: Cli, output: &Output) -> Result<failure::Status, Failure> {
             Command::Resolve(options) => commands::resolve::run(&options, &config, output).await,
             Command::Inspect(options) => commands::inspect::run(&options, &config, output).await,
             Command::Manifest(options) => commands::manifest::run(&options, &config, output).await,
+            Command::Verify(options) => commands::verify::run(&options, &config, output).await,
+            Command::Approve(options) => commands::approve::run(&options, output),
             Command::Tags(options) => commands::tags::run(&options, &config, output).await,
             Command::Catalog(options) => commands::catalog::run(&options, &config, output).await,
             Command::Referrers(options) => commands::referrers::run(&options, &config, output).await,

@@ -85,3 +85,8 @@ fn copy_between_registries() {
 fn air_gap() {
     run("air-gap.md");
 }
+
+#[test]
+fn approve_and_launch() {
+    run("approve-and-launch.md");
+}

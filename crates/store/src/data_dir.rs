@@ -159,7 +159,7 @@ impl DataDir {
         let unusable = |source| OpenError::Unusable { path: self.root.clone(), source };
         for entry in fs::read_dir(&self.root).at("read folder", &self.root).map_err(unusable)? {
             let name = entry.at("read folder", &self.root).map_err(unusable)?.file_name();
-            let ours = ["blobs", "parts", "uploads", "trash", "pushes", "lost+found"];
+            let ours = ["blobs", "parts", "uploads", "trash", "pushes", "approvals", "lost+found"];
             let half_made = name.to_string_lossy().starts_with(NEW_VERSION);
             if !half_made && !ours.iter().any(|known| name == *known) {
                 return Err(OpenError::Foreign {

@@ -28,7 +28,7 @@ fn shelf(config: &str) -> (Shelf, Value) {
 async fn walk(shelf: &Shelf, tag: &str) -> Result<Chain> {
     let reference = reference(&format!("host.example/app:{tag}"));
     let (mut manifests, root) = root(shelf, &reference).await?;
-    chain(shelf, &mut manifests, &root, &platform("linux/amd64")).await
+    chain(shelf, &mut manifests, &root, &platform("linux/amd64"), &Progress::default()).await
 }
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn a_chain_goes_from_the_index_to_the_diff_ids() {
     let layers: Vec<_> =
         chain.layers.iter().map(|layer| (layer.descriptor.digest, layer.diff_id.unwrap())).collect();
     assert_eq!(layers, [(digest(b"one"), digest(b"1")), (digest(b"two"), digest(b"2"))]);
-    assert_eq!(chain.image.unwrap().platform, platform("linux/amd64"));
+    assert_eq!(chain.image.unwrap().config.platform, platform("linux/amd64"));
 
     let alone = walk(&shelf, "image").await.unwrap();
     assert_eq!((alone.indexes.len(), alone.manifest.digest()), (0, named(&image)));

@@ -122,6 +122,36 @@ async fn does_not_begin_a_wait_beyond_the_sum_of_all_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_launcher_asks_as_often_as_it_said_with_waits_that_grow_by_half_up_to_a_minute() {
+    let attempts = NonZeroU32::new(20).unwrap();
+    let insistent = RetryPolicy::insistent(attempts, Duration::from_secs(1), Duration::from_secs(10));
+    let (outcome, calls, waited) = resolve(failing(99), insistent).await;
+    assert!(matches!(outcome, Err(Error::Unavailable { .. })), "{outcome:?}");
+    assert_eq!(calls, 20);
+    // 1, 1.5, 2.25 … 57.67 seconds, and nine minutes more; the timer counts whole milliseconds.
+    let expected: f64 = (0..19).map(|wait| 1.5_f64.powi(wait).min(60.0)).sum();
+    assert!((waited.as_secs_f64() - expected).abs() < 0.1, "{waited:?} and not {expected} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_takes_too_long_is_made_again() {
+    let mut shelf = shelf(Vec::new());
+    let entry = shelf.blob(LAYER, b"small");
+    shelf.stalls = Some(crate::fixtures::named(&entry));
+    let shelf = Arc::new(shelf);
+    let attempts = NonZeroU32::new(3).unwrap();
+    let insistent = RetryPolicy::insistent(attempts, Duration::from_secs(1), Duration::from_secs(10));
+    let before = Instant::now();
+    let part = Part::new(5);
+    let outcome = Retrying::new(shelf.clone(), insistent)
+        .fill(&repository("r.test/a:t"), &blob_descriptor(b"small"), &part)
+        .await;
+    let Err(Error::Unavailable { operation, .. }) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((operation, shelf.asked().len()), ("answer in time", 3));
+    assert_eq!(before.elapsed(), Duration::from_millis(30_000 + 1000 + 1500));
+}
+
+#[tokio::test(start_paused = true)]
 async fn jitter_takes_at_most_half_of_a_wait() {
     for (random, expected) in [(0.0, 125), (0.5, 187), (1.0, 250), (f64::NAN, 250), (-3.0, 250)] {
         let policy = RetryPolicy::new(Jitter::from_random(move || random));
@@ -134,9 +164,17 @@ async fn jitter_takes_at_most_half_of_a_wait() {
 
 #[test]
 fn a_wait_cannot_overflow() {
-    let policy = RetryPolicy { growth: u32::MAX, ..policy() };
-    let patience = Patience { policy: &policy, failures: u32::MAX, waited: Duration::ZERO };
-    assert_eq!(patience.delay(Some(Duration::MAX)), Duration::from_mins(1));
+    for growth in [f64::MAX, f64::INFINITY] {
+        let policy = RetryPolicy { growth, ..policy() };
+        let patience = Patience { policy: &policy, failures: u32::MAX, waited: Duration::ZERO };
+        assert_eq!(patience.delay(Some(Duration::MAX)), Duration::from_mins(1));
+        assert_eq!(patience.delay(None), Duration::from_mins(1));
+    }
+    for growth in [f64::NAN, 0.0, -2.0] {
+        let policy = RetryPolicy { growth, ..policy() };
+        let patience = Patience { policy: &policy, failures: 9, waited: Duration::ZERO };
+        assert_eq!(patience.delay(None), Duration::from_millis(250), "{growth}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -99,7 +99,7 @@ pub(crate) async fn run(options: &Inspect, config: &Config, output: &Output) -> 
     let (mut manifests, root) = root(&*reading.source, &reading.reference).await?;
     let here = this_machine();
     let platform = options.platform.as_ref().unwrap_or(&here);
-    let chain = match chain(&*reading.source, &mut manifests, &root, platform).await {
+    let chain = match chain(&*reading.source, &mut manifests, &root, platform, &Progress::default()).await {
         Ok(chain) => Some(chain),
         // Nobody asked for this machine's image, so there need not be one.
         Err(Error::NoPlatform { .. }) if options.platform.is_none() => None,
@@ -133,7 +133,7 @@ fn listed(entry: &Descriptor) -> Listed {
 
 fn image(chain: Chain, root: Digest) -> Image {
     let Chain { indexes, manifest, config, image, layers } = chain;
-    let (platform, created, run) = match image {
+    let (platform, created, run) = match image.map(|image| image.config) {
         Some(image) => (Some(image.platform.to_string()), image.created, Some(image.run)),
         None => (None, None, None),
     };

@@ -38,6 +38,11 @@ fn json_has_the_keys_and_types_that_its_page_shows() {
     };
     let resolve = asked(&["resolve", &pulled]);
     let inspect = asked(&["inspect", &pulled, "--platform", &here]);
+    let approved = multi.digest().to_string();
+    let list = elsewhere.data().with_file_name("approved.json");
+    let list = list.to_str().unwrap();
+    let approve = asked(&["approve", "add", list, &approved, "--kind", "index", "--note", "release 12"]);
+    let verify = asked(&["verify", &pulled, "--approved", list, "--progress", "none"]);
     let manifest = asked(&["manifest", &pulled]);
     let tags = asked(&["tags", &remote.name("app")]);
     let catalog = asked(&["catalog", &remote.proxy.address().to_string()]);
@@ -62,6 +67,8 @@ fn json_has_the_keys_and_types_that_its_page_shows() {
         ("pier referrers", referrers),
         ("pier resolve", resolve),
         ("pier tags", tags),
+        ("pier approve", approve),
+        ("pier verify", verify),
         ("errors", serde_json::from_str(&error).unwrap()),
         ("pier fsck", serde_json::from_str(&fsck).unwrap()),
         ("pier history", store.json_of(&["history", "team/app:1"])),

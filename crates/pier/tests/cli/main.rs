@@ -8,6 +8,7 @@
     reason = "the lint's exemption for tests does not reach the functions that tests share"
 )]
 
+mod approve;
 mod collection;
 mod completions;
 mod configuration;
@@ -43,3 +44,4 @@ mod serve;
 mod site;
 mod stopping;
 mod takeover;
+mod verify;
