@@ -72,7 +72,8 @@ fn passes_whole(version: &str, entrance: Entrance) {
         Entrance::Open => settings.push(("OCI_TLS", "disabled")),
         // The suite has no way to be told of an authority.
         Entrance::Guarded => {
-            settings.extend([("OCI_TLS", "insecure"), ("OCI_USERNAME", "alice"), ("OCI_PASSWORD", "hunter2")])
+            let login = [("OCI_USERNAME", "alice"), ("OCI_PASSWORD", "hunter2")];
+            settings.extend([("OCI_TLS", "insecure")].into_iter().chain(login));
         }
     }
     settings.extend(OPTIONAL.map(|option| (option, "true")));
