@@ -1,7 +1,7 @@
 //! Debian's `docker-registry`: distribution 2.8, the registry that most of the world runs, as an independent judge.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::daemon::{Daemon, Folder};
@@ -12,21 +12,31 @@ use super::{Error, find};
 pub struct DockerRegistry {
     daemon: Daemon,
     address: SocketAddr,
+    storage: PathBuf,
 }
 
 impl DockerRegistry {
     /// Starts an empty registry; it answers when this returns.
     pub fn start() -> Result<Self, Error> {
-        let program = find("docker-registry", "docker-registry")?;
         let folder = Folder::new()?;
-        let config =
-            folder.write("config.yml", &config(&folder.path().join("data").display().to_string()))?;
+        let storage = folder.path().join("data");
+        Self::start_in(folder, storage)
+    }
+
+    /// Starts a registry over a folder that is there, and stays.
+    pub fn start_over(storage: &Path) -> Result<Self, Error> {
+        Self::start_in(Folder::new()?, storage.to_owned())
+    }
+
+    fn start_in(folder: Folder, storage: PathBuf) -> Result<Self, Error> {
+        let program = find("docker-registry", "docker-registry")?;
+        let config = folder.write("config.yml", &config(&storage.display().to_string()))?;
         let mut daemon =
             Daemon::spawn("docker-registry", Command::new(program).arg("serve").arg(config), folder)?;
         let log = daemon.log_path();
         // It binds port 0 and logs which one it got, so no two of them ever race for a port.
         let address = daemon.ready(|| listening_on(&std::fs::read_to_string(&log).ok()?))?;
-        Ok(Self { daemon, address })
+        Ok(Self { daemon, address, storage })
     }
 
     /// Where it listens.
@@ -41,7 +51,7 @@ impl DockerRegistry {
 
     /// The folder that distribution calls `rootdirectory`.
     pub fn storage(&self) -> PathBuf {
-        self.daemon.folder().join("data")
+        self.storage.clone()
     }
 }
 
