@@ -3,6 +3,7 @@
 mod asking;
 mod login;
 mod registries;
+mod testdata;
 mod transfer;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -13,6 +14,7 @@ pub(crate) use self::{
     asking::{Completions, Delete, Inspect, ListReferrers, Repositories, Resolve, ShowManifest, Tags},
     login::{Login, Logout},
     registries::RegistryOptions,
+    testdata::{Testdata, TestdataCommand, TestdataInit, TestdataRun},
     transfer::{Copy, ProgressMode, Pull, Push, Selection},
 };
 use crate::output::Format;
@@ -101,6 +103,8 @@ pub(crate) enum Command {
     Login(Login),
     /// Forget the credentials for a registry
     Logout(Logout),
+    /// Real images in a folder, and a registry for tests over it
+    Testdata(Testdata),
     /// Print a script that completes commands in a shell
     Completions(Completions),
 }

@@ -18,6 +18,7 @@ pub(crate) mod resolve;
 pub(crate) mod rm;
 pub(crate) mod serve;
 pub(crate) mod tags;
+pub(crate) mod testdata;
 
 use anyhow::anyhow;
 use pier_client::{Client, Remote};

@@ -239,7 +239,7 @@ async fn a_served_folder_is_only_read() {
         folder.ingest(key(unknown)).await.map(drop),
         folder.ingest(IngestKey::NewUpload(session)).await.map(drop),
         BlobStore::delete(&folder, &layer).await,
-        folder.put_manifest(put).await,
+        Catalog::put_manifest(&folder, put).await,
         folder.untag(&repository, &tag("v1")).await,
         folder.delete_manifest(&repository, &image.root.digest).await,
         folder.link(&repository, &unknown, Claim::Proven).await.map(drop),

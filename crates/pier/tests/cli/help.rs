@@ -2,7 +2,7 @@
 
 use crate::pier::{Said, command, run};
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "serve",
     "pull",
     "push",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 18] = [
     "fsck",
     "login",
     "logout",
+    "testdata",
     "completions",
 ];
 

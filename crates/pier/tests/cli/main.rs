@@ -40,3 +40,4 @@ mod serve;
 mod site;
 mod stopping;
 mod takeover;
+mod testdata;

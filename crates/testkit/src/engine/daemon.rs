@@ -102,10 +102,6 @@ impl Daemon {
         }
     }
 
-    pub(super) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
