@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use pier_oci::Digest;
@@ -299,7 +299,7 @@ fn d4_2_a_killed_init_leaves_no_half_folder_that_looks_whole() {
     assert_eq!(testdata(&store, &folder, &["catalog"]).status, 2);
     assert_eq!(testdata(&store, &folder, &["run"]).status, 2);
     // The next one is not in its way.
-    remote.proxy.script(Script::new());
+    remote.proxy.set_script(Script::new());
     let printed = init(&store, &folder, &[&source]);
     assert_eq!(printed, alpine.listing("alpine:3.22"));
     assert_eq!(names(&folder), ["docker"]);
@@ -355,7 +355,7 @@ fn d4_2_an_index_that_is_none_is_said_and_not_passed_over() {
 
 #[test]
 fn a_registry_that_refuses_is_no_empty_folder() {
-    let script = Script::new().answer(When::any(), Canned::status(http::StatusCode::FORBIDDEN));
+    let script = Script::new().answer(When::any(), Canned::new(http::StatusCode::FORBIDDEN));
     let (store, remote, (_within, folder)) = (Store::empty(), Remote::scripted(script), place());
     let said = testdata(&store, &folder, &["init", &remote.name("app:1")]);
     assert_eq!((said.status, said.stdout.as_str()), (5, ""), "{}", said.stderr);
@@ -431,7 +431,7 @@ fn run_says_where_it_is_and_serves_what_is_there() {
     let pushed = format!("{address}/pushed:1");
     store.pier(&["copy", "--progress", "none", &format!("{address}/team/app:1"), &pushed]).data(0);
     assert_eq!(store.pier(&["resolve", &pushed]).status, 0);
-    assert_eq!(store.pier(&["delete", "--yes", &format!("{address}/alpine:3.22")]).status, 0);
+    assert_eq!(store.pier(&["delete", &format!("{address}/alpine:3.22")]).status, 0);
     assert_eq!(store.pier(&["resolve", &format!("{address}/alpine:3.22")]).status, 1);
     let pid = rustix::process::Pid::from_child(&running.child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
