@@ -1,11 +1,13 @@
 //! Pier's own tools, in Rust like the rest, so that a clone and a toolchain are all that a developer needs.
 //!
-//! `cargo xtask test` is what CI runs; `tidy` is the part of it that reads the sources; `bench` compares with other registries.
+//! `cargo xtask test` is what CI runs; `tidy` is the part of it that reads the sources; `bench` compares with other registries,
+//! and `fuzz` runs the fuzz targets.
 
 #![expect(clippy::print_stderr, reason = "a tool talks to whoever runs it")]
 
 mod bench;
 mod cargo;
+mod fuzz;
 mod generate;
 mod test;
 mod tidy;
@@ -30,6 +32,8 @@ enum Tool {
     Tidy,
     /// Write the reference documentation that comes from the code.
     Generate,
+    /// Broken input for everything that reads what strangers send, for some seconds each.
+    Fuzz(fuzz::Options),
     /// The same work through Pier and through its peers, in turn, in one run.
     Bench(bench::Options),
 }
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         Tool::Test(options) => test::run(&options),
         Tool::Tidy => tidy::run(),
         Tool::Generate => generate::run(),
+        Tool::Fuzz(options) => fuzz::run(&options),
         Tool::Bench(options) => bench::run(&options),
     };
     match outcome {

@@ -83,6 +83,8 @@ pub enum Completeness {
 pub enum Claim {
     /// This repository shows it, and the caller may read there. The same repository renews its lease.
     From(RepositoryName),
+    /// Some repository shows it, and the caller may read in all of them.
+    FromAny,
     /// The caller has shown that it has the bytes, or that the place they come from would give them.
     Proven,
 }

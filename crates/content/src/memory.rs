@@ -284,11 +284,12 @@ impl Catalog for Memory {
     async fn link(&self, repository: &RepositoryName, digest: &Digest, claim: Claim) -> Result<u64> {
         let below = match claim {
             Claim::Proven => self.stat_below(digest).await?,
-            Claim::From(_) => None,
+            Claim::From(_) | Claim::FromAny => None,
         };
         let mut world = self.world();
         let (size, asked) = match claim {
             Claim::From(from) => (world.names.linked(&from, digest), from),
+            Claim::FromAny => (world.names.shown(digest), repository.clone()),
             Claim::Proven => {
                 let here = world.blobs.get(digest).map(|bytes| bytes.len() as u64);
                 (here.or(below.map(|blob| blob.size)), repository.clone())

@@ -6,7 +6,8 @@
 //! in a document a structure is read:
 //!
 //! - a member that comes twice, known or not, also in maps such as annotations;
-//! - a member whose name is that of a known one but for its case.
+//! - a member whose name is that of a known one but for its case;
+//! - bytes that are not UTF-8, which some readers replace and others refuse.
 //!
 //! What nobody here reads, the value of an unknown member, is passed over unseen. It is a wrapper around serde's
 //! traits and not a check of its own, so that what is known is said once, by the structures.
@@ -24,9 +25,12 @@ use crate::excerpt::excerpt;
 /// Reads the one JSON value that `bytes` are.
 ///
 /// # Errors
-/// Besides what `serde_json` refuses: members that come twice, and members that some readers take for another.
+/// Besides what `serde_json` refuses: members that come twice, members that some readers take for another, and
+/// anything that is not UTF-8.
 pub fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, serde_json::Error> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
+    // `serde_json` looks only at the texts that somebody reads.
+    let text = str::from_utf8(bytes).map_err(serde_json::Error::custom)?;
+    let mut json = serde_json::Deserializer::from_str(text);
     let value = T::deserialize(Strict(&mut json))?;
     json.end()?;
     Ok(value)
@@ -271,6 +275,12 @@ mod tests {
     fn check(text: &str, expected: &str) {
         let error = from_slice::<Outer>(text.as_bytes()).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{text}: {error}");
+    }
+
+    #[test]
+    fn refuses_what_is_not_utf_8_even_where_nobody_looks() {
+        let error = from_slice::<Outer>(b"{ \"unknown\": \"\xe8\" }").unwrap_err().to_string();
+        assert!(error.starts_with("invalid utf-8 sequence"), "{error}");
     }
 
     #[test]

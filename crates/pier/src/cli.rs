@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
     asking::{Completions, Delete, Inspect, ListReferrers, Repositories, Resolve, ShowManifest, Tags},
-    login::{Login, Logout},
+    login::{Htpasswd, Login, Logout},
     registries::RegistryOptions,
     testdata::{Testdata, TestdataCommand, TestdataInit, TestdataRun},
     transfer::{Copy, ProgressMode, Pull, Push, Selection},
@@ -105,6 +105,8 @@ pub(crate) enum Command {
     Logout(Logout),
     /// Real images in a folder, and a registry for tests over it
     Testdata(Testdata),
+    /// Print a line for the file of users of `pier serve`
+    Htpasswd(Htpasswd),
     /// Print a script that completes commands in a shell
     Completions(Completions),
 }
@@ -120,6 +122,18 @@ pub(crate) struct Serve {
     /// Let everybody who can connect push and delete
     #[arg(long)]
     pub(crate) allow_anonymous: bool,
+    /// Speak TLS with this certificate: PEM, with those that lead from it to an authority behind it
+    #[arg(long, value_name = "FILE", env = "PIER_TLS_CERT")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The key of the certificate: PEM
+    #[arg(long, value_name = "FILE", env = "PIER_TLS_KEY")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Let in those who are listed in this file, as `pier htpasswd` makes it
+    #[arg(long, value_name = "FILE", env = "PIER_HTPASSWD")]
+    pub(crate) htpasswd: Option<PathBuf>,
+    /// With --htpasswd: let everybody else pull
+    #[arg(long)]
+    pub(crate) anonymous_pull: bool,
     /// How long requests may take to finish after a signal to stop [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) drain_timeout: Option<Duration>,

@@ -54,6 +54,16 @@ pub(crate) struct ServeSection {
     pub(crate) plain_http: bool,
     /// Whether everybody may do everything.
     pub(crate) allow_anonymous: bool,
+    /// The certificate that is shown, and those that lead from it to an authority.
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its key.
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Who may log in.
+    pub(crate) htpasswd: Option<PathBuf>,
+    /// Whether pulling needs no login.
+    pub(crate) anonymous_pull: bool,
+    /// Whether all that a manifest names has to be there.
+    pub(crate) manifests: Manifests,
     /// Connections at once.
     pub(crate) max_connections: NonZeroUsize,
     /// Uploads that are worked on at once.
@@ -66,6 +76,16 @@ pub(crate) struct ServeSection {
     /// How long requests may take to finish after a signal to stop.
     #[serde(deserialize_with = "duration")]
     pub(crate) drain_timeout: Duration,
+}
+
+/// What is asked of a manifest that is pushed.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Manifests {
+    /// All that it names is in the repository already.
+    Complete,
+    /// Some may be left out, such as platforms of an index.
+    Sparse,
 }
 
 /// `[store]`
@@ -99,6 +119,11 @@ impl Default for ServeSection {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 5000)),
             plain_http: false,
             allow_anonymous: false,
+            tls_cert: None,
+            tls_key: None,
+            htpasswd: None,
+            anonymous_pull: false,
+            manifests: Manifests::Complete,
             max_connections: const { NonZeroUsize::new(4096).unwrap() },
             max_uploads: const { NonZeroUsize::new(256).unwrap() },
             max_blob_bytes: None,

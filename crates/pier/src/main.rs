@@ -7,6 +7,7 @@
 //! | [`commands`] | a file for each verb; thin, the work is in the libraries |
 //! | [`place`], [`stored_name`] | where images are, as it is typed |
 //! | [`progress`] | what is moving, on standard error |
+//! | [`prompt`] | what a person types: passwords |
 //! | [`registries`] | the way to registries: settings, credentials, mirrors |
 //! | [`serve`] | sockets, connections, shutdown |
 //! | [`signals`] | SIGINT and SIGTERM |
@@ -23,6 +24,7 @@ mod logging;
 mod output;
 mod place;
 mod progress;
+mod prompt;
 #[cfg(test)]
 mod reference;
 mod registries;
@@ -91,6 +93,7 @@ fn run(cli: Cli, output: &Output) -> Result<failure::Status, Failure> {
             Command::Login(options) => commands::login::run(&options, &config, output).await,
             Command::Logout(options) => commands::logout::run(&options, &config, output).await,
             Command::Testdata(options) => commands::testdata::run(&options, &config, output).await,
+            Command::Htpasswd(options) => commands::htpasswd::run(&options),
             Command::Completions(options) => commands::completions::run(&options),
         }
     });

@@ -1,5 +1,6 @@
 //! Sockets, connections and the way to stop.
 
+mod access;
 mod connections;
 mod descriptors;
 mod host_check;
@@ -8,12 +9,20 @@ mod observed;
 mod origin_check;
 mod pulse;
 mod socket;
+mod tls;
+mod watched;
 
-pub(crate) use self::listener::listen;
+pub(crate) use self::{
+    access::{Access, Others, Password, Scheme, Users},
+    connections::Entrance,
+    listener::{Listener, listen},
+    tls::{Files as TlsFiles, Tls},
+};
 
 use pier_registry::Registry;
+use tokio::task::JoinSet;
 
-use self::{connections::Connections, listener::Listener};
+use self::connections::Connections;
 use crate::{
     config::ServeSection,
     failure::{Failure, Status},
@@ -27,6 +36,7 @@ pub(crate) async fn run(
     listener: Listener,
     mut signals: Signals,
     registry: Registry,
+    entrance: Entrance,
     section: &ServeSection,
 ) -> Result<Status, Failure> {
     let descriptors = descriptors::raise();
@@ -34,7 +44,10 @@ pub(crate) async fn run(
     if max < section.max_connections {
         tracing::warn!(max, descriptors, "the limit of open files allows fewer connections than configured");
     }
-    let mut connections = Connections::new(registry.clone(), listener.address(), section, max);
+    // Ends with this function.
+    let mut keeping = JoinSet::new();
+    keeping.spawn(watched::keep(entrance.watched()));
+    let mut connections = Connections::new(registry.clone(), listener.address(), entrance, section, max);
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.has_room() => connections.start(accepted),

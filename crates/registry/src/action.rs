@@ -8,6 +8,9 @@ use pier_oci::{
 
 use crate::refusal::Refusal;
 
+/// Tags that one request may move. The specification asks for ten at least; all of them move in one transaction.
+const MAX_TAGS: usize = 100;
+
 /// What a request asks for. A HEAD asks for what a GET asks for.
 #[derive(Debug)]
 pub(crate) enum Action {
@@ -25,6 +28,7 @@ pub(crate) enum Action {
     ListTags { repository: RepositoryName, page: PageQuery },
     ListReferrers { repository: RepositoryName, digest: Digest, artifact_type: Option<String> },
     ListRepositories { page: PageQuery },
+    ListExtensions,
 }
 
 /// How an upload begins.
@@ -95,6 +99,7 @@ impl Action {
                 let artifact_type = query.first("artifactType").map(str::to_owned);
                 Self::ListReferrers { repository, digest, artifact_type }
             }
+            (Endpoint::Extensions, &Method::GET) => Self::ListExtensions,
             (Endpoint::Catalog, &Method::GET) => Self::ListRepositories { page: page(&query)? },
             (endpoint, _) => return Err(wrong_method(&endpoint)),
         })
@@ -156,6 +161,11 @@ fn digest(query: &Query, name: &str) -> Result<Option<Digest>, Refusal> {
 fn tags(selector: &Selector, query: &Query) -> Result<Vec<Tag>, Refusal> {
     match selector {
         Selector::Tag(_) => Ok(Vec::new()),
+        Selector::Digest(_) if query.all("tag").count() > MAX_TAGS => Err(Refusal::new(
+            StatusCode::URI_TOO_LONG,
+            ErrorCode::Unsupported,
+            format!("one request may name at most {MAX_TAGS} tags"),
+        )),
         Selector::Digest(_) => query
             .all("tag")
             .map(|tag| {

@@ -2,7 +2,10 @@
 
 use http::{HeaderValue, Method, StatusCode, header};
 use pier_content::{Blob, Body, Claim, Error, Subject};
-use pier_oci::{Digest, RepositoryName, wire::Selected};
+use pier_oci::{
+    Digest, RepositoryName,
+    wire::{ErrorCode, Selected},
+};
 
 use crate::{
     ResponseBody,
@@ -39,8 +42,15 @@ impl Inner {
         let answer = |status| answer(status).fixed(header::ACCEPT_RANGES, "bytes");
         let content = |status| answer(status).fixed(header::CONTENT_TYPE, "application/octet-stream");
         match conditions::wanted(reading.method, reading.headers, digest, size) {
-            Selected::Nothing => Ok(answer(StatusCode::RANGE_NOT_SATISFIABLE)
-                .header(header::CONTENT_RANGE, format_args!("bytes */{size}"))),
+            Selected::Nothing => {
+                let (status, code) = (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::SizeInvalid);
+                let whole = Answer::new(status)
+                    .entity(*digest)
+                    .fixed(header::ACCEPT_RANGES, "bytes")
+                    .header(header::CONTENT_RANGE, format_args!("bytes */{size}"));
+                let message = format!("the blob has {size} bytes, and none of them is in this range");
+                Err(Refusal::new(status, code, message).with_headers_of(whole))
+            }
             Selected::Whole if reading.method == Method::HEAD => {
                 Ok(content(StatusCode::OK).header(header::CONTENT_LENGTH, size))
             }

@@ -1,4 +1,4 @@
-//! A request's body as a stream that cannot stall and cannot outgrow its limit.
+//! A request's body as a stream that cannot stall, cannot trickle and cannot outgrow its limit.
 
 use std::{error::Error as StdError, pin::Pin, time::Duration};
 
@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, stream};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use pier_content::{ByteStream, Error, Result, Subject};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// What a client is called in errors; who it is belongs to the access log.
 const CLIENT: &str = "the client";
@@ -17,6 +17,10 @@ pub(crate) const IDLE: &str = "send a body: nothing came for too long";
 
 /// The operation in the error of a client that is gone.
 pub(crate) const BROKEN: &str = "send a body: the connection broke";
+
+/// What has to come of a body in the time that it may be silent. A client that sent a byte now and then would else hold
+/// its place among the uploads for ever; one on the slowest link that images go over sends this much in a second.
+const PROGRESS_BYTES: usize = 16 << 10;
 
 /// A body that was not read at all is read up to here after a refusal, so that a client that writes first and reads
 /// then gets the answer and not a reset connection.
@@ -29,6 +33,9 @@ const DRAINING: Duration = Duration::from_secs(2);
 pub(crate) struct RequestBody {
     body: Pin<Box<dyn Body<Data = Bytes, Error = Box<dyn StdError + Send + Sync>> + Send>>,
     idle: Duration,
+    /// How long the client was waited for, and what came of it, since it last made progress.
+    waited: Duration,
+    came: usize,
     /// The client waits for a `100 Continue` and has sent nothing.
     is_withheld: bool,
 }
@@ -40,7 +47,8 @@ impl RequestBody {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let is_withheld = headers.contains_key(http::header::EXPECT);
-        Self { body: Box::pin(body.map_err(Into::into)), idle, is_withheld }
+        let body = Box::pin(body.map_err(Into::into));
+        Self { body, idle, waited: Duration::ZERO, came: 0, is_withheld }
     }
 
     /// The length, if the client announced it.
@@ -96,17 +104,29 @@ impl RequestBody {
 
     async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
-            let frame = timeout(self.idle, self.body.frame()).await.map_err(|_| client_error(IDLE, None))?;
+            // Only the client's time counts, not what we do with what it sends.
+            let asked = Instant::now();
+            let left = self.idle.saturating_sub(self.waited);
+            let frame = timeout(left, self.body.frame()).await.map_err(|_| client_error(IDLE, None))?;
+            self.waited += asked.elapsed();
             match frame {
                 None => return Ok(None),
                 // Trailers carry nothing for us.
                 Some(Ok(frame)) => {
                     if let Ok(bytes) = frame.into_data() {
+                        self.note(bytes.len());
                         return Ok(Some(bytes));
                     }
                 }
                 Some(Err(error)) => return Err(client_error(BROKEN, Some(error))),
             }
+        }
+    }
+
+    fn note(&mut self, bytes: usize) {
+        self.came += bytes;
+        if self.came >= PROGRESS_BYTES {
+            (self.waited, self.came) = (Duration::ZERO, 0);
         }
     }
 }
@@ -117,4 +137,41 @@ fn client_error(operation: &'static str, source: Option<Box<dyn StdError + Send 
 
 fn too_large(subject: Subject, limit: u64) -> Error {
     Error::Size { subject, expected: limit, actual: limit.saturating_add(1), origin: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::HeaderMap;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use pier_oci::SessionId;
+
+    use super::*;
+
+    const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+
+    /// How many pieces of `bytes` bytes are taken, when there are ten and each comes after `pause`.
+    async fn taken(bytes: usize, pause: Duration) -> usize {
+        let pieces = stream::iter(0..10).then(move |_| async move {
+            tokio::time::sleep(pause).await;
+            Ok::<_, Infallible>(Frame::data(Bytes::from(vec![0; bytes])))
+        });
+        let body = RequestBody::new(StreamBody::new(pieces), &HeaderMap::new(), IDLE_TIMEOUT);
+        let stream = body.into_stream(u64::MAX, Subject::Upload(SessionId::from_bits(1)));
+        stream.take_while(|piece| std::future::ready(piece.is_ok())).count().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_ends_as_one_that_stands_still() {
+        assert_eq!(taken(1, Duration::from_secs(25)).await, 2);
+        assert_eq!(taken(1, Duration::from_secs(61)).await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_makes_progress_may_take_as_long_as_it_likes() {
+        assert_eq!(taken(PROGRESS_BYTES, Duration::from_secs(59)).await, 10);
+        assert_eq!(taken(1, Duration::from_secs(5)).await, 10);
+    }
 }

@@ -37,11 +37,12 @@ pub struct Registry {
     inner: Arc<Inner>,
 }
 
-/// The service of one plain connection, whose [`FileSocket`](crate::FileSocket) sends files from the page cache.
+/// The service of one connection: a plain one, whose [`FileSocket`](crate::FileSocket) sends files from the page cache, or an encrypted one.
 #[derive(Clone, Debug)]
 pub struct Connection {
     registry: Registry,
-    queue: FileQueue,
+    /// The socket's, when it is a `FileSocket`.
+    queue: Option<FileQueue>,
 }
 
 pub(crate) struct Inner {
@@ -73,7 +74,12 @@ impl Registry {
 
     /// The service for one connection whose socket is a [`FileSocket`](crate::FileSocket); `queue` is that socket's.
     pub fn connection(&self, queue: FileQueue) -> Connection {
-        Connection { registry: self.clone(), queue }
+        Connection { registry: self.clone(), queue: Some(queue) }
+    }
+
+    /// The service for one connection of any other kind, such as an encrypted one: bodies are read by this process.
+    pub fn encrypted_connection(&self) -> Connection {
+        Connection { registry: self.clone(), queue: None }
     }
 
     /// Waits until what clients sent before they hung up is written. To be called once no connection is left; bounded
@@ -101,7 +107,7 @@ impl Connection {
         B::Error: Into<BoxError>,
     {
         // Only HTTP/1 hands a body's memory to the socket untouched and in order.
-        let queue = (request.version() <= Version::HTTP_11).then_some(&self.queue);
+        let queue = self.queue.as_ref().filter(|_| request.version() <= Version::HTTP_11);
         self.registry.answer(request, queue).await
     }
 }
@@ -196,6 +202,8 @@ impl Inner {
             Action::ListReferrers { repository, digest, artifact_type } => {
                 self.referrers(&repository, &digest, artifact_type.as_deref()).await
             }
+            // The specification of extensions has registries list what they have; this one has none.
+            Action::ListExtensions => Ok(Answer::new(StatusCode::OK).json(r#"{"extensions":[]}"#)),
             Action::ListRepositories { page } => self.repositories(&page).await,
         }
     }

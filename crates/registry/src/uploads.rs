@@ -87,15 +87,15 @@ impl Inner {
 
     /// Shows a blob that another repository shows, or else opens a session for it.
     ///
-    /// Without `from` only this repository itself is asked: that some repository has a blob gives nobody the right to
-    /// read it, and whoever knows a digest would get the content.
+    /// Without `from` any repository will do: whoever gets as far as this may read all of them. Access control by
+    /// repository has to decide here from which ones a caller may mount.
     async fn mount(
         &self,
         repository: RepositoryName,
         digest: Digest,
         from: Option<RepositoryName>,
     ) -> Outcome {
-        let claim = Claim::From(from.unwrap_or_else(|| repository.clone()));
+        let claim = from.map_or(Claim::FromAny, Claim::From);
         match self.catalog.link(&repository, &digest, claim).await {
             Ok(_) => Ok(created(&repository, digest)),
             Err(Error::NotFound { .. }) => self.open_session(repository).await,

@@ -250,11 +250,7 @@ impl Catalog for Store {
         self.context
             .catalog
             .write("link a blob", move |connection| {
-                let from = match &claim {
-                    Claim::From(from) => Some(from),
-                    Claim::Proven => None,
-                };
-                blob_rows::link(connection, &repository, &digest, from, now, now.after(lease))
+                blob_rows::link(connection, &repository, &digest, &claim, now, now.after(lease))
             })
             .await
     }

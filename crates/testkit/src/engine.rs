@@ -8,6 +8,7 @@
 //! nobody overlooks.
 
 mod command;
+mod conformance;
 mod containerd;
 mod daemon;
 mod docker_registry;
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+pub use conformance::{ConformanceReport, ConformanceSuite};
 pub use containerd::Containerd;
 pub use docker_registry::DockerRegistry;
 pub use dockerd::Dockerd;

@@ -17,7 +17,8 @@ pub const START_LIMIT: Duration = Duration::from_secs(20);
 /// How long to wait for what a process that has ended wrote last.
 const OUTPUT_LIMIT: Duration = Duration::from_secs(1);
 
-const LISTENING: &str = "listening on http://";
+/// What stands before the address: with or without TLS.
+const LISTENING: [&str; 2] = ["listening on http://", "listening on https://"];
 
 /// Memory of a process, in bytes, as `/proc/PID/status` has it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -95,6 +96,11 @@ impl PierProcess {
         self.child.id()
     }
 
+    /// Sends SIGHUP to the process alone, as whoever has changed a file that it reads.
+    pub fn hang_up(&self) -> io::Result<()> {
+        Ok(rustix::process::kill_process(self.group, Signal::HUP)?)
+    }
+
     /// Kills the whole group with SIGKILL and waits for the process to be gone.
     pub fn kill9(&mut self) -> io::Result<ExitStatus> {
         self.signal(Signal::KILL)?;
@@ -131,6 +137,17 @@ impl PierProcess {
     /// What it wrote to stdout so far.
     pub fn stdout(&self) -> String {
         self.stdout.text()
+    }
+
+    /// Waits at most `limit` until what it wrote to stderr has this in it; fails with `TimedOut`.
+    pub fn wait_for_stderr(&self, text: &str, limit: Duration) -> io::Result<()> {
+        match self.stderr.wait_for(limit, |written| written.contains(text).then_some(())) {
+            Some(()) => Ok(()),
+            None => {
+                let message = format!("process {} has not written `{text}`:\n{}", self.id(), self.stderr());
+                Err(io::Error::new(io::ErrorKind::TimedOut, message))
+            }
+        }
     }
 
     /// What it wrote to stderr so far.
@@ -183,7 +200,9 @@ impl Drop for PierProcess {
 
 fn address_in(text: &str) -> Option<SocketAddr> {
     let complete = &text[..text.rfind('\n')?];
-    complete.lines().find_map(|line| line.split_once(LISTENING)?.1.trim().parse().ok())
+    let address =
+        |line: &str| LISTENING.iter().find_map(|before| line.split_once(before)?.1.trim().parse().ok());
+    complete.lines().find_map(address)
 }
 
 /// What a pipe has delivered, read by a thread of its own so that the process never blocks on it.

@@ -8,6 +8,9 @@ use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
+/// What a server of a test is called.
+const SERVER_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
 /// A certificate authority.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -22,7 +25,7 @@ pub enum Clients {
     Certified,
 }
 
-/// A certificate and its key, both PEM, as clients are configured with.
+/// A certificate and its key, both PEM, as clients and servers are configured with.
 pub struct Identity {
     /// The certificate.
     pub certificate: String,
@@ -67,11 +70,19 @@ impl Authority {
         Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 
+    /// A server on loopback that it vouches for, as files have it.
+    pub fn server_identity(&self) -> Result<Identity, Error> {
+        let failed = failed("make a server's certificate");
+        let params = CertificateParams::new(SERVER_NAMES.map(str::to_owned)).map_err(&failed)?;
+        let key = KeyPair::generate().map_err(&failed)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(&failed)?;
+        Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
+    }
+
     /// A server on loopback that it vouches for.
     pub(crate) fn server(&self, clients: Clients) -> Result<Arc<ServerConfig>, Error> {
         let failed_make = failed("make a server's certificate");
-        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-        let params = CertificateParams::new(names).map_err(&failed_make)?;
+        let params = CertificateParams::new(SERVER_NAMES.map(str::to_owned)).map_err(&failed_make)?;
         let key = KeyPair::generate().map_err(&failed_make)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(&failed_make)?;
         let failed_use = failed("use a server's certificate");

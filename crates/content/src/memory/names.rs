@@ -52,6 +52,11 @@ impl Names {
         Ok(())
     }
 
+    /// The size of a blob that any repository shows.
+    pub(super) fn shown(&self, digest: &Digest) -> Option<u64> {
+        self.repositories.values().find_map(|repository| repository.links.get(digest).copied())
+    }
+
     pub(super) fn resolve(&self, repository: &RepositoryName, selector: &Selector) -> Result<Arc<Manifest>> {
         let find = |held: &Repository| {
             let digest = match selector {

@@ -251,13 +251,19 @@ pub async fn links_are_claimed(harness: impl Harness) {
     assert_eq!(stores.catalog.linked(&b, &blob.digest).await.unwrap(), None);
     assert_eq!(link(&b, Claim::From(a.clone())).await.unwrap(), 40);
     assert_eq!(link(&b, Claim::From(b.clone())).await.unwrap(), 40);
+    assert_eq!(link(&c, Claim::FromAny).await.unwrap(), 40);
     assert_eq!(link(&c, Claim::Proven).await.unwrap(), 40);
     for name in [&a, &b, &c] {
         assert_eq!(stores.catalog.linked(name, &blob.digest).await.unwrap(), Some(40));
     }
     let missing = Digest::sha256(b"not there");
     assert_eq!(code(stores.catalog.link(&a, &missing, Claim::Proven).await), "not-found");
-    assert_eq!(code(stores.catalog.link(&a, &missing, Claim::From(b)).await), "not-found");
+    assert_eq!(code(stores.catalog.link(&a, &missing, Claim::FromAny).await), "not-found");
+    assert_eq!(code(stores.catalog.link(&a, &missing, Claim::From(b.clone())).await), "not-found");
+    for name in [&a, &b, &c] {
+        stores.catalog.unlink(name, &blob.digest).await.unwrap();
+    }
+    assert_eq!(code(link(&a, Claim::FromAny).await), "not-found");
 }
 
 /// Only what nothing in the repository names, and nowhere else.

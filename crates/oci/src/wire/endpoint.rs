@@ -51,6 +51,8 @@ pub enum Endpoint {
         /// The subject.
         digest: Digest,
     },
+    /// `/v2/_oci/ext/discover`, where registries list their extensions.
+    Extensions,
     /// `/v2/_catalog`, which is Docker's and not the specification's.
     Catalog,
 }
@@ -85,6 +87,7 @@ impl FromStr for Endpoint {
         let rest = match &*path {
             "/v2" | "/v2/" => return Ok(Self::Base),
             "/v2/_catalog" => return Ok(Self::Catalog),
+            "/v2/_oci/ext/discover" => return Ok(Self::Extensions),
             path => path.strip_prefix("/v2/").ok_or(EndpointError::Unknown)?,
         };
         if let Some(name) = rest.strip_suffix("/tags/list") {
@@ -129,7 +132,7 @@ impl Endpoint {
     /// The repository that it is about, if it is about one.
     pub fn repository(&self) -> Option<&RepositoryName> {
         match self {
-            Self::Base | Self::Catalog => None,
+            Self::Base | Self::Extensions | Self::Catalog => None,
             Self::Blob { repository, .. }
             | Self::Manifest { repository, .. }
             | Self::Uploads { repository }
@@ -151,6 +154,7 @@ impl fmt::Display for Endpoint {
             Self::Upload { repository, session } => write!(f, "/v2/{repository}/blobs/uploads/{session}"),
             Self::Tags { repository } => write!(f, "/v2/{repository}/tags/list"),
             Self::Referrers { repository, digest } => write!(f, "/v2/{repository}/referrers/{digest}"),
+            Self::Extensions => f.write_str("/v2/_oci/ext/discover"),
             Self::Catalog => f.write_str("/v2/_catalog"),
         }
     }
@@ -182,6 +186,7 @@ mod tests {
         assert_eq!(check("/v2/"), Endpoint::Base);
         assert_eq!(check("/v2"), Endpoint::Base);
         assert_eq!(check("/v2/_catalog"), Endpoint::Catalog);
+        assert_eq!(check("/v2/_oci/ext/discover"), Endpoint::Extensions);
         let repository = name("a/b");
         assert_eq!(check("/v2/a/b/tags/list"), Endpoint::Tags { repository: repository.clone() });
         assert_eq!(check("/v2/a/b/blobs/uploads"), Endpoint::Uploads { repository: repository.clone() });

@@ -1,8 +1,9 @@
-//! What can be typed to log in and out.
+//! What can be typed to log in and out, and to let others log in.
 
 use clap::Args;
 
 use super::registries::RegistryOptions;
+use crate::serve::Scheme;
 
 #[derive(Debug, Args)]
 pub(crate) struct Login {
@@ -32,6 +33,16 @@ pub(crate) struct Logout {
     pub(crate) registry: String,
     #[command(flatten)]
     pub(crate) registries: RegistryOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Htpasswd {
+    /// Who is to log in with the password, which is asked for at the terminal or read from standard input
+    #[arg(value_name = "USER")]
+    pub(crate) user: String,
+    /// How to hash the password
+    #[arg(long, value_name = "SCHEME", default_value = "bcrypt")]
+    pub(crate) scheme: Scheme,
 }
 
 /// Keeps nothing of what was typed.

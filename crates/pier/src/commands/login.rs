@@ -3,14 +3,12 @@
 //! What is kept was accepted by the registry before. A password comes from standard input or from the terminal, where it is not shown;
 //! never from the command line, which everybody on the machine can read.
 
-mod terminal;
-
 use std::{
-    io::{self, IsTerminal as _, Read as _},
+    io::{self, IsTerminal as _},
     sync::Arc,
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use pier_client::{
     Client,
     credentials::{Anonymous, Credential, CredentialStore, Given, Protection, Secret},
@@ -23,11 +21,8 @@ use crate::{
     config::Config,
     failure::{Failure, Status},
     output::{self, Output},
-    registries,
+    prompt, registries,
 };
-
-/// Bytes of a password or a token. Cloud registries have tokens of several KiB.
-const SECRET_BYTES: u64 = 64 << 10;
 
 /// Where credentials went.
 #[derive(Debug, Serialize)]
@@ -74,12 +69,12 @@ fn credential(options: &Login) -> Result<Credential, Failure> {
             let error = anyhow!("there is no user name");
             return Err(Failure::new(Status::Usage, error).with_hint("say it with --username"));
         }
-        None => terminal::ask("Username: ", terminal::Echo::On)?,
+        None => prompt::ask("Username: ", prompt::Echo::On)?,
     };
     let secret = if options.password_stdin {
-        from_standard_input()?
+        prompt::piped_password()?
     } else if io::stdin().is_terminal() {
-        terminal::ask(if options.identity_token { "Token: " } else { "Password: " }, terminal::Echo::Off)?
+        prompt::ask(if options.identity_token { "Token: " } else { "Password: " }, prompt::Echo::Off)?
     } else {
         let error = anyhow!("there is no terminal to ask for the password");
         return Err(Failure::new(Status::Usage, error).with_hint("pipe it in, with --password-stdin"));
@@ -93,22 +88,6 @@ fn credential(options: &Login) -> Result<Credential, Failure> {
     } else {
         Credential::Basic { username, password: secret }
     })
-}
-
-/// All of standard input without the end of its line, which `echo` writes and nobody means.
-fn from_standard_input() -> Result<String, Failure> {
-    let usage = |error| Failure::new(Status::Usage, error);
-    let mut text = String::new();
-    io::stdin()
-        .take(SECRET_BYTES + 1)
-        .read_to_string(&mut text)
-        .context("cannot read the password from standard input")
-        .map_err(usage)?;
-    if text.len() as u64 > SECRET_BYTES {
-        return Err(usage(anyhow!("the password has more than {SECRET_BYTES} bytes")));
-    }
-    let line = text.strip_suffix('\n').unwrap_or(&text);
-    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }
 
 /// Shows the credential, and no other, to the registry.

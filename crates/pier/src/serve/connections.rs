@@ -1,26 +1,43 @@
 //! Connections: how many, what they speak, and how they end.
 
 use std::{
-    convert::Infallible, fmt, net::SocketAddr, num::NonZeroUsize, pin::pin, sync::Arc, time::Duration,
+    convert::Infallible,
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
 };
 
 use http::{Request, Response, StatusCode};
-use hyper::{body::Incoming, service::service_fn};
+use hyper::{
+    body::Incoming,
+    rt::{Read, Write},
+    service::service_fn,
+};
 use hyper_util::{
-    rt::{TokioExecutor, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
 use pier_oci::wire::ErrorCode;
 use pier_registry::{Connection, FileSocket, Registry, ResponseBody, refusal};
-use tokio::{net::TcpStream, task::JoinSet, time::Instant};
+use tokio::{
+    net::TcpStream,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    access::Access,
     host_check::HostCheck,
     observed::{ObservedBody, ObservedSocket},
     origin_check,
-    pulse::{Pulse, Verdict},
+    pulse::{HEAD_TIMEOUT, Pulse, Verdict},
     socket,
+    tls::Tls,
+    watched::Reload,
 };
 use crate::config::ServeSection;
 
@@ -29,6 +46,25 @@ mod tests;
 
 /// Requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 100;
+
+/// Header fields of one request (HTTP/1). No client sends a third of it.
+const MAX_HEADERS: usize = 100;
+
+/// Bytes of one request's head over HTTP/2, as RFC 9113 counts them. Over HTTP/1 it is what one read takes.
+const HEAD_BYTES: u32 = 32 << 10;
+
+/// Streams that a client may begin and reset before they were looked at (CVE-2023-44487), and streams that it may break in other ways,
+/// before the connection ends.
+const MAX_RESET_STREAMS: usize = 32;
+const MAX_ERROR_STREAMS: usize = 256;
+
+/// Bytes of uploads that one HTTP/2 connection may have on the way: 4 MiB at 10 milliseconds are 400 MB a second, where the protocol's own
+/// 64 KiB are 6. All streams of a connection share them, so this is also what a client can make this process hold.
+const WINDOW_BYTES: u32 = 4 << 20;
+
+/// The largest frame that is taken over HTTP/2, and how much of an answer waits for the socket.
+const FRAME_BYTES: u32 = 256 << 10;
+const SEND_BYTES: usize = 1 << 20;
 
 /// How often an HTTP/2 client is asked whether it is there, and how long it may take to answer.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -46,36 +82,71 @@ pub(crate) struct Connections {
     max: usize,
 }
 
+/// How clients get in.
+#[derive(Clone, Debug)]
+pub(crate) struct Entrance {
+    /// Without it, plain HTTP is spoken.
+    pub(crate) tls: Option<Tls>,
+    pub(crate) access: Access,
+}
+
+impl Entrance {
+    /// What of it is kept true to files.
+    pub(super) fn watched(&self) -> Vec<Arc<dyn Reload>> {
+        self.tls.iter().map(Tls::watched).chain(self.access.watched()).collect()
+    }
+}
+
 /// What all connections share.
 struct Server {
     registry: Registry,
     builder: auto::Builder<TokioExecutor>,
-    hosts: HostCheck,
+    tls: Option<Tls>,
+    guard: Guard,
     /// How long a client may take nothing of what is sent to it.
     stall: Duration,
     stopping: CancellationToken,
+}
+
+/// What a request has to pass.
+#[derive(Clone, Debug)]
+struct Guard {
+    hosts: HostCheck,
+    access: Access,
 }
 
 impl Connections {
     pub(crate) fn new(
         registry: Registry,
         address: SocketAddr,
+        entrance: Entrance,
         section: &ServeSection,
         max: NonZeroUsize,
     ) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        // The pulse bounds heads.
-        builder.http1().max_buf_size(BUFFER_BYTES).header_read_timeout(None);
+        // The pulse bounds heads in time; the buffer bounds them in bytes.
+        builder.http1().max_buf_size(BUFFER_BYTES).max_headers(MAX_HEADERS).header_read_timeout(None);
         builder
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(HEAD_BYTES)
+            .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
+            .max_local_error_reset_streams(MAX_ERROR_STREAMS)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .max_frame_size(FRAME_BYTES)
+            .max_send_buf_size(SEND_BYTES)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);
+        let Entrance { tls, access } = entrance;
+        let is_guarded = tls.is_some() || access.is_for_users_only();
+        let hosts = if is_guarded { HostCheck::Off } else { HostCheck::of(address) };
         let server = Server {
             registry,
             builder,
-            hosts: HostCheck::of(address),
+            tls,
+            guard: Guard { hosts, access },
             stall: section.idle_timeout,
             stopping: CancellationToken::new(),
         };
@@ -96,9 +167,9 @@ impl Connections {
     }
 
     /// Serves a connection on a task of its own.
-    pub(crate) fn start(&mut self, stream: TcpStream) {
+    pub(crate) fn start(&mut self, (stream, peer): (TcpStream, SocketAddr)) {
         let server = Arc::clone(&self.server);
-        self.tasks.spawn(async move { server.serve(stream).await });
+        self.tasks.spawn(async move { server.serve(stream, peer.ip()).await });
     }
 
     /// Waits for any connection to end.
@@ -118,23 +189,48 @@ impl Connections {
 }
 
 impl Server {
-    async fn serve(&self, stream: TcpStream) {
+    async fn serve(&self, stream: TcpStream, peer: IpAddr) {
         if let Err(error) = socket::prepare(&stream, self.stall) {
             tracing::debug!(%error, "cannot set up a connection");
         }
         let pulse = Arc::new(Pulse::new(self.stall, Instant::now()));
-        let socket = FileSocket::new(stream);
-        let registry = self.registry.connection(socket.queue());
+        let Some(tls) = &self.tls else {
+            let socket = FileSocket::new(stream);
+            let registry = self.registry.connection(socket.queue());
+            let socket = ObservedSocket { socket, pulse: Arc::clone(&pulse) };
+            return self.converse(socket, pulse, registry, peer).await;
+        };
+        let observe = |stream| ObservedSocket { socket: TokioIo::new(stream), pulse: Arc::clone(&pulse) };
+        let handshake = timeout(HEAD_TIMEOUT, tls.accept(stream, observe));
+        let outcome = tokio::select! {
+            outcome = handshake => outcome.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+            // Nothing was asked yet.
+            () = self.stopping.cancelled() => return,
+        };
+        match outcome {
+            Ok(socket) => self.converse(socket, pulse, self.registry.encrypted_connection(), peer).await,
+            // Port scanners do this all day.
+            Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
+        }
+    }
+
+    /// Answers the requests of a connection until it ends, or is to be ended.
+    async fn converse(
+        &self,
+        socket: impl Read + Write + Unpin + Send + 'static,
+        pulse: Arc<Pulse>,
+        registry: Connection,
+        peer: IpAddr,
+    ) {
         let service = service_fn(|request: Request<Incoming>| {
-            let (registry, hosts) = (registry.clone(), self.hosts);
+            let (registry, guard) = (registry.clone(), self.guard.clone());
             let mut exchange = pulse.begin(request.version(), Instant::now());
             async move {
-                let response = answer(&registry, hosts, request).await;
+                let response = answer(&registry, &guard, peer, request).await;
                 exchange.answered(Instant::now());
                 Ok::<_, Infallible>(response.map(|body| ObservedBody { body, exchange }))
             }
         });
-        let socket = ObservedSocket { socket, pulse: Arc::clone(&pulse) };
         let mut connection = pin!(self.builder.serve_connection(socket, service));
         let mut checked = pin!(tokio::time::sleep(pulse.interval()));
         let mut is_stopping = false;
@@ -171,13 +267,14 @@ impl Server {
     }
 }
 
-/// What browsers are tricked into asking is refused; the rest is the registry's.
+/// What browsers are tricked into asking is refused, and what may not be asked; the rest is the registry's.
 async fn answer(
     registry: &Connection,
-    hosts: HostCheck,
+    guard: &Guard,
+    peer: IpAddr,
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
-    if !hosts.allows(&request) {
+    if !guard.hosts.allows(&request) {
         return refusal(
             StatusCode::MISDIRECTED_REQUEST,
             ErrorCode::Denied,
@@ -191,11 +288,14 @@ async fn answer(
             "a page of another site must not change what this registry holds",
         );
     }
-    registry.handle(request).await
+    match guard.access.admit(&request, peer).await {
+        Ok(_) => registry.handle(request).await,
+        Err(response) => *response,
+    }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("hosts", &self.hosts).finish_non_exhaustive()
+        f.debug_struct("Server").field("tls", &self.tls).field("guard", &self.guard).finish_non_exhaustive()
     }
 }

@@ -3,6 +3,9 @@
 //! A web page can point its own name at 127.0.0.1 and then talk to any server there (DNS rebinding). Its requests
 //! carry the page's name in `Host`. So a server that listens on a loopback address answers only to names that
 //! mean this machine.
+//!
+//! A server that asks for what such a page cannot have needs none of this: over TLS the browser finds that the certificate is not of the
+//! page's name, and where everybody has to log in the page has no password.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,7 +21,7 @@ pub(crate) enum HostCheck {
 }
 
 impl HostCheck {
-    /// What suits a listening address.
+    /// What suits a server that talks to everybody who connects to this address.
     pub(crate) fn of(address: SocketAddr) -> Self {
         if address.ip().is_loopback() { Self::Loopback } else { Self::Off }
     }

@@ -49,11 +49,11 @@ impl Listener {
         self.address
     }
 
-    /// The next connection. Failures of single connections are passed over.
-    pub(crate) async fn accept(&self) -> TcpStream {
+    /// The next connection, and whose it is. Failures of single connections are passed over.
+    pub(crate) async fn accept(&self) -> (TcpStream, SocketAddr) {
         loop {
             match self.socket.accept().await {
-                Ok((stream, _)) => return stream,
+                Ok(accepted) => return accepted,
                 Err(error) if is_of_connection(&error) => {}
                 Err(error) => {
                     // Out of descriptors or memory: connections that end free some.

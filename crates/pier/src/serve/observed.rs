@@ -11,15 +11,15 @@ use hyper::{
     body::{Body, Frame, SizeHint},
     rt::{Read, ReadBufCursor, Write},
 };
-use pier_registry::{FileSocket, ResponseBody};
+use pier_registry::ResponseBody;
 use tokio::time::Instant;
 
 use super::pulse::{Exchange, Pulse};
 
-/// A [`FileSocket`] whose traffic is noted.
+/// A socket whose traffic is noted: what the client's machine takes and sends, so beneath TLS.
 #[derive(Debug)]
-pub(super) struct ObservedSocket {
-    pub(super) socket: FileSocket,
+pub(super) struct ObservedSocket<S> {
+    pub(super) socket: S,
     pub(super) pulse: Arc<Pulse>,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct ObservedBody {
     pub(super) exchange: Exchange,
 }
 
-impl ObservedSocket {
+impl<S> ObservedSocket<S> {
     fn note_write(&self, outcome: &Poll<io::Result<usize>>) {
         match outcome {
             Poll::Ready(Ok(_)) => self.pulse.wrote(Instant::now()),
@@ -40,7 +40,7 @@ impl ObservedSocket {
     }
 }
 
-impl Read for ObservedSocket {
+impl<S: Read + Unpin> Read for ObservedSocket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -54,7 +54,7 @@ impl Read for ObservedSocket {
     }
 }
 
-impl Write for ObservedSocket {
+impl<S: Write + Unpin> Write for ObservedSocket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.socket).poll_write(cx, buffer);
         self.note_write(&outcome);

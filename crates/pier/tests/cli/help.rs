@@ -2,7 +2,7 @@
 
 use crate::pier::{Said, command, run};
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "serve",
     "pull",
     "push",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 19] = [
     "login",
     "logout",
     "testdata",
+    "htpasswd",
     "completions",
 ];
 

@@ -38,11 +38,55 @@ fn an_address_of_another_machine_is_refused() {
 
 #[test]
 fn listening_beyond_this_machine_has_to_be_asked_for_in_so_many_words() {
-    let refusal = "error: `0.0.0.0:0` can be reached from other machines, and there is neither TLS nor access control\n\
-                   hint: listen on a loopback address behind a proxy, or say both --plain-http and --allow-anonymous\n";
-    for flags in [&[][..], &["--plain-http"], &["--allow-anonymous"]] {
+    let tls = ["--tls-cert", "/no/such.crt", "--tls-key", "/no/such.key"];
+    let (neither, no_access, no_tls) = (
+        (
+            "there is neither TLS nor access control",
+            "name --tls-cert, --tls-key and --htpasswd, or say both --plain-http and --allow-anonymous",
+        ),
+        ("there is no access control", "name --htpasswd, or say --allow-anonymous"),
+        ("there is no TLS", "name --tls-cert and --tls-key, or say --plain-http"),
+    );
+    for (flags, (lacks, hint)) in [
+        (&[][..], neither),
+        (&["--plain-http"], no_access),
+        (&tls, no_access),
+        (&["--allow-anonymous"], no_tls),
+        (&["--htpasswd", "/no/such"], no_tls),
+    ] {
         let arguments = [&["serve", "--listen", "0.0.0.0:0"], flags].concat();
-        Store::empty().pier(&arguments).refused(2, refusal);
+        let refusal =
+            format!("error: `0.0.0.0:0` can be reached from other machines, and {lacks}\nhint: {hint}\n");
+        Store::empty().pier(&arguments).refused(2, &refusal);
+    }
+}
+
+#[test]
+fn what_contradicts_itself_about_who_may_come_in_is_refused() {
+    for (flags, error, hint) in [
+        (
+            &["--tls-cert", "a"][..],
+            "there is a certificate for TLS and no key",
+            "name the key with --tls-key, or `tls-key`; both may be in one file",
+        ),
+        (
+            &["--tls-key", "a"],
+            "there is a key for TLS and no certificate",
+            "name the certificate with --tls-cert, or `tls-cert`; both may be in one file",
+        ),
+        (
+            &["--anonymous-pull"],
+            "`anonymous-pull` says who need not log in to pull, and there is nobody who can log in",
+            "name those who can push with --htpasswd, or `htpasswd`",
+        ),
+        (
+            &["--htpasswd", "a", "--allow-anonymous"],
+            "`allow-anonymous` lets everybody do everything, and `htpasswd` says who may",
+            "leave out one of them; to let everybody pull and nothing else, say `anonymous-pull`",
+        ),
+    ] {
+        let arguments = [&["serve", "--listen", "127.0.0.1:0"], flags].concat();
+        Store::empty().pier(&arguments).refused(2, &format!("error: {error}\nhint: {hint}\n"));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rows of blobs and links: what is committed, who shows it, and until when it is leased.
 
-use pier_content::{Error, Result, Subject};
+use pier_content::{Claim, Error, Result, Subject};
 use pier_oci::{Digest, RepositoryName};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -48,20 +48,32 @@ pub(crate) fn link(
     connection: &Connection,
     repository: &RepositoryName,
     digest: &Digest,
-    from: Option<&RepositoryName>,
+    claim: &Claim,
     now: Moment,
     lease: Moment,
 ) -> Result<u64> {
-    let missing = || not_found(Subject::RepositoryBlob(from.unwrap_or(repository).clone(), *digest));
-    let size = match from {
-        Some(from) => linked(connection, from, digest)?.map(|(size, _)| size),
-        None => size(connection, digest)?,
-    }
-    .ok_or_else(missing)?;
+    let (size, asked) = match claim {
+        Claim::From(from) => (linked(connection, from, digest)?.map(|(size, _)| size), from),
+        Claim::FromAny => (shown(connection, digest)?, repository),
+        Claim::Proven => (size(connection, digest)?, repository),
+    };
+    let size = size.ok_or_else(|| not_found(Subject::RepositoryBlob(asked.clone(), *digest)))?;
     let repository = repository_id_or_new(connection, repository, now)?;
     write_link(connection, repository, digest, lease)?;
     queue_review(connection, digest, lease)?;
     Ok(size)
+}
+
+/// The size of a blob that any repository shows.
+fn shown(connection: &Connection, digest: &Digest) -> Result<Option<u64>> {
+    connection
+        .prepare_cached(
+            "SELECT size FROM blob WHERE digest = ?1 AND EXISTS (SELECT 1 FROM link WHERE link.digest = ?1)",
+        )
+        .and_then(|mut statement| {
+            statement.query_row([encode(digest)], |row| columns::size(row, 0)).optional()
+        })
+        .during("look for a link")
 }
 
 /// The size of a blob that a repository shows, and until when the link is leased.

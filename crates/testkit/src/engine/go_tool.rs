@@ -34,7 +34,7 @@ impl GoTool {
 }
 
 /// Where `go install` puts commands.
-fn go_folders() -> Vec<PathBuf> {
+pub(super) fn go_folders() -> Vec<PathBuf> {
     let folder = |name: &str, below: &str| Some(PathBuf::from(std::env::var_os(name)?).join(below));
     [folder("GOBIN", ""), folder("GOPATH", "bin"), folder("HOME", "go/bin")].into_iter().flatten().collect()
 }

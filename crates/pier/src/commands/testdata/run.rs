@@ -16,10 +16,10 @@ use serde::Serialize;
 
 use crate::{
     cli::TestdataRun,
-    config::{Config, ServeSection},
+    config::Config,
     failure::{Failure, Status},
     output::{self, Output},
-    serve,
+    serve::{self, Access, Entrance},
     signals::Signals,
 };
 
@@ -53,5 +53,6 @@ pub(super) async fn run(
     } else {
         output::line(&format!("Registry running at localhost:{}", address.port()))?;
     }
-    serve::run(listener, signals, registry, &ServeSection { ..config.serve.clone() }).await
+    let entrance = Entrance { tls: None, access: Access::open() };
+    serve::run(listener, signals, registry, entrance, &config.serve).await
 }

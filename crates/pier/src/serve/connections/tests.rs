@@ -23,9 +23,11 @@ async fn connect() -> (Connections, TcpStream) {
     let address = listener.local_addr().unwrap();
     let store = Arc::new(Memory::default());
     let registry = Registry::new(store.clone(), store, Settings::new(SessionKey::new([1; 32])));
-    let mut connections = Connections::new(registry, address, &ServeSection::default(), NonZeroUsize::MIN);
+    let entrance = Entrance { tls: None, access: Access::open() };
+    let section = ServeSection::default();
+    let mut connections = Connections::new(registry, address, entrance, &section, NonZeroUsize::MIN);
     let client = TcpStream::connect(address).await.unwrap();
-    connections.start(listener.accept().await.unwrap().0);
+    connections.start(listener.accept().await.unwrap());
     assert!(!connections.has_room());
     (connections, client)
 }

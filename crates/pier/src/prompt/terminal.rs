@@ -18,13 +18,13 @@ const LONGEST: usize = 64 << 10;
 
 /// Whether what is typed is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Echo {
+pub(crate) enum Echo {
     On,
     Off,
 }
 
 /// Asks on standard error and reads a line from standard input, which is a terminal.
-pub(super) fn ask(question: &str, echo: Echo) -> Result<String, Failure> {
+pub(crate) fn ask(question: &str, echo: Echo) -> Result<String, Failure> {
     let cannot =
         |error: io::Error| Failure::from(anyhow::Error::new(error).context("cannot ask at the terminal"));
     let mut stderr = io::stderr();
