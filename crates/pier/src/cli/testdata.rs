@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use pier_oci::Platform;
 
+use crate::commands::testdata::Login;
+
 use super::{
     RegistryOptions,
     transfer::{ProgressOptions, platform},
@@ -27,7 +29,7 @@ pub(crate) struct Testdata {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TestdataCommand {
     /// Fetch images into an empty folder
-    Init(TestdataInit),
+    Init(Box<TestdataInit>),
     /// List what is in the folder
     Catalog,
     /// Serve the folder until Ctrl-C; what is pushed is kept in memory and the folder is not changed
@@ -62,4 +64,10 @@ pub(crate) struct TestdataRun {
     /// The port of loopback to listen on; 0 takes any that is free
     #[arg(long, value_name = "PORT", default_value = "0")]
     pub(crate) port: u16,
+    /// Let in only who logs in with this; without a password one is made up and said
+    #[arg(long, value_name = "USER[:PASSWORD]", value_parser = Login::parse)]
+    pub(crate) auth: Option<Login>,
+    /// Speak TLS with a certificate of an authority made for this run; where that is, is said
+    #[arg(long)]
+    pub(crate) tls: bool,
 }

@@ -4,12 +4,14 @@
 //! registries, and be made by them.
 
 mod catalog;
+mod guard;
 mod init;
 mod run;
 mod staging;
 mod subset;
 mod wanted;
 
+pub(crate) use self::guard::Login;
 use crate::{
     cli::{Testdata, TestdataCommand},
     config::Config,

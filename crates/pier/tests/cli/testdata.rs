@@ -446,11 +446,47 @@ fn run_for_programs_says_one_line_of_json_and_ends_with_its_input() {
     let mut running = Running::start(&folder, &["--json"], Stdio::piped());
     let said: Value = serde_json::from_str(&running.line).unwrap();
     let registry = said["registry"].as_str().unwrap();
-    assert_eq!(said["url"], format!("http://{registry}"));
+    assert_eq!(
+        said,
+        json!({
+            "registry": registry, "url": format!("http://{registry}"),
+            "username": null, "password": null, "ca_file": null, "ca_pem": null,
+        })
+    );
     let resolved = store.data_of(&["resolve", &format!("{registry}/alpine:3.22")]);
     assert_eq!(resolved, format!("{registry}/alpine@{}\n", alpine.index.root.digest));
     drop(running.child.stdin.take());
     assert_eq!(running.ended(), Some(0));
+}
+
+#[test]
+fn run_lets_in_who_logs_in_over_tls() {
+    let store = Store::empty();
+    let (within, folder, alpine) = filled(&store);
+    let mut running = Running::start(&folder, &["--json", "--tls", "--auth", "me"], Stdio::piped());
+    let said: Value = serde_json::from_str(&running.line).unwrap();
+    let word = |name: &str| said[name].as_str().unwrap();
+    let (registry, ca) = (word("registry"), word("ca_file"));
+    assert_eq!((said["url"].as_str().unwrap(), word("username")), (&*format!("https://{registry}"), "me"));
+    assert_eq!(word("password").len(), 32);
+    assert_eq!(fs::read_to_string(ca).unwrap(), word("ca_pem"));
+
+    let image = format!("{registry}/alpine:3.22");
+    // An authority that nobody knows, then one that was named; nobody, then somebody who lies, then the one.
+    assert_eq!(store.pier(&["resolve", &image]).status, 5);
+    assert_eq!(store.pier(&["resolve", "--ca", ca, &image]).status, 5);
+    let authfile = within.path().join("auth.json");
+    let log_in = |password: &str| {
+        use base64::Engine as _;
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("me:{password}"));
+        fs::write(&authfile, json!({ "auths": { registry: { "auth": pair } } }).to_string()).unwrap();
+        store.pier(&["resolve", "--ca", ca, "--authfile", text(&authfile), &image])
+    };
+    assert_eq!(log_in("wrong").status, 5);
+    assert_eq!(log_in(word("password")).data(0), format!("{registry}/alpine@{}\n", alpine.index.root.digest));
+    drop(running.child.stdin.take());
+    assert_eq!(running.ended(), Some(0));
+    assert!(!Path::new(ca).exists());
 }
 
 #[test]

@@ -30,7 +30,7 @@ const CONTENT: &str = "docker";
 #[derive(Debug)]
 pub(super) struct Staging {
     destination: PathBuf,
-    staging: PathBuf,
+    scratch: PathBuf,
     _lock: File,
 }
 
@@ -59,7 +59,7 @@ impl Staging {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        let begun = Self { destination: destination.to_owned(), staging, _lock: lock };
+        let begun = Self { destination: destination.to_owned(), scratch: staging, _lock: lock };
         // The one who had the lock before may have come to its end.
         refuse_other(destination)?;
         match fs::remove_dir_all(begun.storage()) {
@@ -85,14 +85,14 @@ impl Staging {
     }
 
     fn storage(&self) -> PathBuf {
-        self.staging.join(STORAGE)
+        self.scratch.join(STORAGE)
     }
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.staging) {
-            tracing::debug!(%error, path = %self.staging.display(), "stays behind");
+        if let Err(error) = fs::remove_dir_all(&self.scratch) {
+            tracing::debug!(%error, path = %self.scratch.display(), "stays behind");
         }
     }
 }
