@@ -66,13 +66,13 @@ mod over {
 }
 
 /// Commits bytes under no name.
-async fn keep(store: &Memory, bytes: &'static [u8]) -> Digest {
+async fn keep(store: &Memory, bytes: &'static [u8]) -> Result<Digest> {
     let digest = Digest::sha256(bytes);
     let key = IngestKey::Blob { digest, size: Some(bytes.len() as u64) };
     let Ok(Ingest::Filling(filling)) = store.ingest(key).await else { panic!("it is there") };
-    filling.write_at(0, vec![Bytes::from_static(bytes)]).await.unwrap();
-    filling.commit(Commit { digest, link: None }).await.unwrap();
-    digest
+    filling.write_at(0, vec![Bytes::from_static(bytes)]).await?;
+    filling.commit(Commit { digest, link: None }).await?;
+    Ok(digest)
 }
 
 async fn has(store: &Memory, digest: &Digest) -> Result<bool> {
@@ -86,7 +86,7 @@ async fn has(store: &Memory, digest: &Digest) -> Result<bool> {
 #[tokio::test]
 async fn what_lies_below_is_shown_and_never_changed() {
     let below = Memory::default();
-    let old = keep(&below, b"old").await;
+    let old = keep(&below, b"old").await.unwrap();
     let store = Memory::over(Arc::new(below.clone()));
     let repository: RepositoryName = "a".parse().unwrap();
     assert!(has(&store, &old).await.unwrap());
@@ -95,7 +95,7 @@ async fn what_lies_below_is_shown_and_never_changed() {
     // It is there: nobody sends it again.
     let key = IngestKey::Blob { digest: old, size: Some(3) };
     assert!(matches!(store.ingest(key).await.unwrap(), Ingest::Present(_)));
-    let new = keep(&store, b"newer").await;
+    let new = keep(&store, b"newer").await.unwrap();
     assert!(!has(&below, &new).await.unwrap());
     let mut all = [BlobInfo { digest: old, size: 3 }, BlobInfo { digest: new, size: 5 }];
     all.sort_by_key(|blob| blob.digest);
@@ -111,7 +111,7 @@ async fn what_lies_below_is_shown_and_never_changed() {
     assert_eq!(store.walk(None, 9).await.unwrap(), [BlobInfo { digest: new, size: 5 }]);
     assert!(has(&below, &old).await.unwrap());
     // And again from here.
-    keep(&store, b"old").await;
+    keep(&store, b"old").await.unwrap();
     assert!(has(&store, &old).await.unwrap());
 }
 
