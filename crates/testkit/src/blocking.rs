@@ -29,8 +29,12 @@ use crate::test_registry::{self, Builder, Error};
 #[derive(Debug)]
 pub struct TestRegistry {
     registry: test_registry::TestRegistry,
-    runtime: Runtime,
+    runtime: Waiter,
 }
+
+/// What waits. Its drop does not, since within another runtime nobody may.
+#[derive(Debug)]
+struct Waiter(Option<Runtime>);
 
 impl TestRegistry {
     /// Starts an empty registry.
@@ -44,23 +48,24 @@ impl TestRegistry {
             .enable_all()
             .build()
             .map_err(|source| Error::Io { operation: "start a runtime", source })?;
-        let registry = wait(&runtime, builder.start())??;
+        let runtime = Waiter(Some(runtime));
+        let registry = runtime.wait(builder.start())??;
         Ok(Self { registry, runtime })
     }
 
     /// Puts an image into the registry; see [`push`](test_registry::TestRegistry::push).
     pub fn push(&self, image: &BuiltImage, name: &str) -> Result<Digest, Error> {
-        wait(&self.runtime, self.registry.push(image, name))?
+        self.runtime.wait(self.registry.push(image, name))?
     }
 
     /// Whether there is an image; see [`exists`](test_registry::TestRegistry::exists).
     pub fn exists(&self, name: &str) -> Result<bool, Error> {
-        wait(&self.runtime, self.registry.exists(name))?
+        self.runtime.wait(self.registry.exists(name))?
     }
 
     /// Copies a repository; see [`clone_repo`](test_registry::TestRegistry::clone_repo).
     pub fn clone_repo(&self, from: &str, to: &str) -> Result<String, Error> {
-        wait(&self.runtime, self.registry.clone_repo(from, to))?
+        self.runtime.wait(self.registry.clone_repo(from, to))?
     }
 
     /// Copies a repository into one of this test; see
@@ -80,8 +85,20 @@ impl Deref for TestRegistry {
     }
 }
 
-/// Waits on a thread of its own, so that it works wherever it is called: a runtime must not be waited for within another.
-fn wait<T: Send>(runtime: &Runtime, work: impl Future<Output = T> + Send) -> Result<T, Error> {
-    let waited = thread::scope(|scope| scope.spawn(|| runtime.block_on(work)).join());
-    waited.map_err(|_| Error::Io { operation: "wait", source: io::Error::other("a thread panicked") })
+impl Waiter {
+    /// Waits on a thread of its own, so that it works wherever it is called: a runtime must not be waited for within another.
+    fn wait<T: Send>(&self, work: impl Future<Output = T> + Send) -> Result<T, Error> {
+        let lost = |what: &str| Error::Io { operation: "wait", source: io::Error::other(what.to_owned()) };
+        let runtime = self.0.as_ref().ok_or_else(|| lost("the runtime has ended"))?;
+        let waited = thread::scope(|scope| scope.spawn(|| runtime.block_on(work)).join());
+        waited.map_err(|_| lost("a thread panicked"))
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }

@@ -192,7 +192,7 @@ mod tests {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "exec sleep 1000"]);
         let daemon = Daemon::spawn("sh", &mut command, Folder::new().unwrap()).unwrap();
-        let (pid, folder) = (daemon.pid(), daemon.folder().to_owned());
+        let (pid, folder) = (daemon.pid(), daemon.folder.path().to_owned());
         drop(daemon);
         assert!(!Path::new(&format!("/proc/{pid}")).exists());
         assert!(!folder.exists());
