@@ -85,3 +85,8 @@ fn copy_between_registries() {
 fn air_gap() {
     run("air-gap.md");
 }
+
+#[test]
+fn test_against_a_real_registry() {
+    run("test-against-a-real-registry.md");
+}
