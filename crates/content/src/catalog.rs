@@ -1,11 +1,11 @@
 //! Names, manifests and the graph.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use pier_oci::{Descriptor, Digest, Manifest, RepositoryName, Selector, Tag};
 
-use crate::Result;
+use crate::{ImmutableTags, Result, TagRules};
 
 /// What a repository shows: its manifests, their tags, and the blobs that it links.
 ///
@@ -17,17 +17,34 @@ pub trait Catalog: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`Missing`](crate::Error::Missing) under [`Completeness::Strict`] when the repository lacks a child;
-    /// [`Size`](crate::Error::Size) when a blob that it has is not as long as the manifest says.
-    async fn put_manifest(&self, put: PutManifest) -> Result<()>;
+    /// [`Size`](crate::Error::Size) when a blob that it has is not as long as the manifest says;
+    /// [`Changed`](crate::Error::Changed) and [`Immutable`](crate::Error::Immutable) when a tag may not move.
+    async fn put_manifest(&self, put: PutManifest) -> Result<Stored>;
 
     /// The manifest that a tag or a digest names in a repository, as it was stored, byte for byte.
     async fn resolve(&self, repository: &RepositoryName, selector: &Selector) -> Result<Arc<Manifest>>;
 
     /// Removes a manifest and every tag that names it. Content that nothing else names is collected later.
-    async fn delete_manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<()>;
+    ///
+    /// # Errors
+    /// [`Immutable`](crate::Error::Immutable) when one of the tags never moves.
+    async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        immutable: &ImmutableTags,
+    ) -> Result<()>;
 
     /// Removes a tag and keeps the manifest.
-    async fn untag(&self, repository: &RepositoryName, tag: &Tag) -> Result<()>;
+    ///
+    /// # Errors
+    /// [`Changed`](crate::Error::Changed) and [`Immutable`](crate::Error::Immutable) when the rules say no.
+    async fn untag(&self, repository: &RepositoryName, tag: &Tag, rules: &TagRules) -> Result<()>;
+
+    /// Where a tag has pointed, the latest first, at most `limit` moves. A tag that is gone has a history too; one that
+    /// never was has none.
+    async fn tag_history(&self, repository: &RepositoryName, tag: &Tag, limit: usize)
+    -> Result<Vec<TagMove>>;
 
     /// Up to `limit` tags in byte order, those after `after` (any string). `NotFound` for a repository that
     /// has never held anything.
@@ -37,9 +54,10 @@ pub trait Catalog: Debug + Send + Sync {
     /// Up to `limit` repositories that hold a manifest, in byte order, those after `after` (any string).
     async fn repositories(&self, after: Option<&str>, limit: usize) -> Result<Page<RepositoryName>>;
 
-    /// The manifests of a repository whose `subject` is `digest`, which itself need not exist, oldest first.
-    /// Descriptors carry the artifact type and the annotations, as the specification asks.
-    async fn referrers(&self, repository: &RepositoryName, digest: &Digest) -> Result<Vec<Descriptor>>;
+    /// Manifests of a repository that refer to a subject, which itself need not exist, in digest order.
+    /// Descriptors carry the artifact type and the annotations, as the specification asks. A page ends early where
+    /// its manifests have more than [`REFERRERS_BYTES`] together.
+    async fn referrers(&self, repository: &RepositoryName, of: &ReferrersOf) -> Result<Page<Descriptor>>;
 
     /// Lets a repository show a committed blob, and leases it so that it is not collected before a manifest
     /// names it. Doing so again renews the lease. Gives the blob's size in bytes.
@@ -67,7 +85,45 @@ pub struct PutManifest {
     pub tags: Vec<Tag>,
     /// Whether all of its children have to be there.
     pub completeness: Completeness,
+    /// What has to hold for each of the tags.
+    pub rules: TagRules,
 }
+
+/// What [`Catalog::put_manifest`] found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Children that the repository does not have, each counted once.
+    pub absent: usize,
+}
+
+/// A tag began to name something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TagMove {
+    /// What it named from then on; `None` when it was removed.
+    pub digest: Option<Digest>,
+    /// When.
+    pub at: SystemTime,
+}
+
+/// A page of referrers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferrersOf {
+    /// What they refer to.
+    pub subject: Digest,
+    /// Only those of this type, which is that of the config where a manifest says none.
+    pub artifact_type: Option<String>,
+    /// Only those behind this digest, in the order of their text.
+    pub after: Option<Digest>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// Moves of one tag that are kept at least: a repository whose tag moves with every commit must not grow for ever.
+pub const KEPT_MOVES: usize = 100;
+
+/// Bytes that the manifests behind one page of referrers have at most, the last one left out: their descriptors carry
+/// annotations, and clients read no index of more than 4 MiB.
+pub const REFERRERS_BYTES: usize = 3 << 20;
 
 /// Whether a manifest's children have to be in its repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

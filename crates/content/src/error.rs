@@ -159,6 +159,22 @@ pub enum Error {
         expected: u64,
     },
 
+    /// A tag does not name what the caller expected. Look what it names now, and decide again.
+    #[error("{subject} has changed: it names {} now", found.map_or_else(|| "nothing".to_owned(), |digest| format!("`{digest}`")))]
+    Changed {
+        /// The tag.
+        subject: Subject,
+        /// What it names.
+        found: Option<Digest>,
+    },
+
+    /// A tag is of those that never move once they are there. Use another, or have the rule changed.
+    #[error("{subject} is immutable: its tag names the same content for ever")]
+    Immutable {
+        /// The tag.
+        subject: Subject,
+    },
+
     /// It cannot be removed because something still names it.
     #[error("{subject} is in use: {by}")]
     InUse {
@@ -319,6 +335,8 @@ impl Error {
             Self::Size { .. } => "size",
             Self::Invalid { .. } => "invalid",
             Self::OutOfRange { .. } => "out-of-range",
+            Self::Changed { .. } => "changed",
+            Self::Immutable { .. } => "immutable",
             Self::InUse { .. } => "in-use",
             Self::Busy { .. } => "busy",
             Self::Abandoned { .. } => "abandoned",

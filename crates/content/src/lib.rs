@@ -45,12 +45,13 @@ pub mod store_target;
 #[cfg(feature = "suite")]
 #[expect(clippy::unwrap_used, reason = "the suite is tests: a failure that was not expected has to end one")]
 pub mod suite;
+pub mod tag_rules;
 pub mod target;
 pub mod transfer;
 
 pub use blob::{Blob, Body, ByteRange, ByteStream, RangeReader};
 pub use blob_store::{BlobInfo, BlobStore, Ingest, IngestKey};
-pub use catalog::{Catalog, Claim, Completeness, Page, PutManifest};
+pub use catalog::{Catalog, Claim, Completeness, Page, PutManifest, ReferrersOf, Stored, TagMove};
 pub use chain::{Chain, Layer, chain};
 pub use copy::{Copied, CopyOptions, MountFrom, Platforms, Referrers, copy};
 pub use error::{Error, Result, Subject};
@@ -71,5 +72,6 @@ pub use source::{Assurance, Opened, Source};
 pub use store_repository::StoreRepository;
 pub use store_source::StoreSource;
 pub use store_target::StoreTarget;
+pub use tag_rules::{Expected, ImmutableTag, ImmutableTags, TagRules};
 pub use target::{Mounted, Origin, Target};
 pub use transfer::{fill_and_commit, transfer};

@@ -40,8 +40,8 @@ use self::{
     writer::Writer,
 };
 use crate::{
-    Blob, BlobInfo, BlobStore, Body, Catalog, Claim, Error, Ingest, IngestKey, NameCache, Page, PutManifest,
-    RememberedName, RemoteTag, Result, Subject,
+    Blob, BlobInfo, BlobStore, Body, Catalog, Claim, Error, ImmutableTags, Ingest, IngestKey, NameCache,
+    Page, PutManifest, ReferrersOf, RememberedName, RemoteTag, Result, Stored, Subject, TagMove, TagRules,
 };
 
 /// How long a request waits for another one on the same upload session, which is one client's business.
@@ -248,7 +248,7 @@ impl BlobStore for Memory {
 
 #[async_trait]
 impl Catalog for Memory {
-    async fn put_manifest(&self, put: PutManifest) -> Result<()> {
+    async fn put_manifest(&self, put: PutManifest) -> Result<Stored> {
         self.world().names.put(put)
     }
 
@@ -256,12 +256,26 @@ impl Catalog for Memory {
         self.world().names.resolve(repository, selector)
     }
 
-    async fn delete_manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<()> {
-        self.world().names.delete(repository, digest)
+    async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        immutable: &ImmutableTags,
+    ) -> Result<()> {
+        self.world().names.delete(repository, digest, immutable)
     }
 
-    async fn untag(&self, repository: &RepositoryName, tag: &Tag) -> Result<()> {
-        self.world().names.untag(repository, tag)
+    async fn untag(&self, repository: &RepositoryName, tag: &Tag, rules: &TagRules) -> Result<()> {
+        self.world().names.untag(repository, tag, rules)
+    }
+
+    async fn tag_history(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        limit: usize,
+    ) -> Result<Vec<TagMove>> {
+        Ok(self.world().names.history(repository, tag, limit))
     }
 
     async fn tags(
@@ -277,8 +291,8 @@ impl Catalog for Memory {
         Ok(self.world().names.repositories(after, limit))
     }
 
-    async fn referrers(&self, repository: &RepositoryName, digest: &Digest) -> Result<Vec<Descriptor>> {
-        Ok(self.world().names.referrers(repository, digest))
+    async fn referrers(&self, repository: &RepositoryName, of: &ReferrersOf) -> Result<Page<Descriptor>> {
+        Ok(self.world().names.referrers(repository, of))
     }
 
     async fn link(&self, repository: &RepositoryName, digest: &Digest, claim: Claim) -> Result<u64> {

@@ -11,13 +11,16 @@ use pier_oci::{Descriptor, Digest, Manifest, Reference, Repository, RepositoryNa
 
 use crate::{
     Assurance, BlobStore, ByteRange, Catalog, Claim, Completeness, Error, Mounted, Opened, Origin, Progress,
-    PutManifest, Result, Source, Subject, Target,
+    PutManifest, ReferrersOf, Result, Source, Subject, TagRules, Target,
     manifests::{blobs_of, is_manifest},
     transfer::{Destination, transfer},
 };
 
 /// What a store calls itself in errors.
 pub(crate) const STORE: &str = "the local store";
+
+/// Referrers that are asked for at once.
+const REFERRERS: usize = 1000;
 
 /// A repository of a store. A blob is given only when the repository links it.
 #[derive(Clone, Debug)]
@@ -94,7 +97,16 @@ impl Source for StoreRepository {
     }
 
     async fn referrers(&self, _: &Repository, digest: &Digest) -> Result<Vec<Descriptor>> {
-        self.catalog.referrers(&self.name, digest).await
+        let mut of = ReferrersOf { subject: *digest, artifact_type: None, after: None, limit: REFERRERS };
+        let mut all = Vec::new();
+        loop {
+            let page = self.catalog.referrers(&self.name, &of).await?;
+            of.after = page.items.last().map(|last| last.digest);
+            all.extend(page.items);
+            if !page.more || of.after.is_none() {
+                return Ok(all);
+            }
+        }
     }
 }
 
@@ -157,8 +169,10 @@ impl Target for StoreRepository {
                 manifest: Arc::new(manifest.clone()),
                 tags: tags.to_vec(),
                 completeness,
+                rules: TagRules::default(),
             })
             .await
+            .map(drop)
     }
 }
 

@@ -16,6 +16,7 @@ pub mod following;
 pub mod handles;
 pub mod names;
 pub mod remembering;
+pub mod tags;
 pub mod uploads;
 
 use std::{future::Future, pin::pin, sync::Arc, task::Poll};
@@ -305,12 +306,20 @@ macro_rules! catalog_suite {
                 pages_tags
                 pages_repositories
                 lists_referrers
+                a_page_of_referrers_is_bounded_in_bytes
                 links_are_claimed
                 an_index_needs_its_manifests
                 unlinks
                 unlinking_what_is_not_shown_is_not_found
                 dropped_calls_happen_wholly_or_not_at_all
                 names_survive_reopening
+            }
+            tags {
+                moves_from_what_is_expected
+                of_many_who_expect_the_same_one_wins
+                what_is_immutable_stays
+                tags_remember_where_they_pointed
+                a_history_has_an_end
             }
         }
     };

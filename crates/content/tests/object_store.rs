@@ -32,7 +32,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use pier_content::{
     Blob, BlobInfo, BlobStore, Body, ByteRange, ByteStream, Catalog, Claim, Commit, Error, Filling,
-    Following, Ingest, IngestKey, Order, Page, PutManifest, RangeReader, Result, Subject,
+    Following, ImmutableTags, Ingest, IngestKey, Order, Page, PutManifest, RangeReader, ReferrersOf, Result,
+    Stored, Subject, TagMove, TagRules,
     suite::{Harness, Stores},
 };
 use pier_oci::{Algorithm, Descriptor, Digest, Hasher, Manifest, RepositoryName, Selector, SessionId, Tag};
@@ -558,6 +559,10 @@ impl Catalog for ObjectStore {
         let missing = || Error::NotFound { subject: Subject::RepositoryBlob(repository.clone(), *digest) };
         let mut world = self.world.lock().unwrap();
         let size = world.index.get(digest).map(Segments::length).ok_or_else(missing)?;
+        let is_shown = world.links.iter().any(|(_, shown)| shown == digest);
+        if claim == Claim::FromAny && !is_shown {
+            return Err(missing());
+        }
         if matches!(claim, Claim::From(from) if !world.links.contains(&(from.clone(), *digest))) {
             return Err(missing());
         }
@@ -577,7 +582,7 @@ impl Catalog for ObjectStore {
         if removed { Ok(()) } else { Err(Error::NotFound { subject }) }
     }
 
-    async fn put_manifest(&self, _: PutManifest) -> Result<()> {
+    async fn put_manifest(&self, _: PutManifest) -> Result<Stored> {
         Err(NAMES)
     }
 
@@ -585,11 +590,15 @@ impl Catalog for ObjectStore {
         Err(NAMES)
     }
 
-    async fn delete_manifest(&self, _: &RepositoryName, _: &Digest) -> Result<()> {
+    async fn delete_manifest(&self, _: &RepositoryName, _: &Digest, _: &ImmutableTags) -> Result<()> {
         Err(NAMES)
     }
 
-    async fn untag(&self, _: &RepositoryName, _: &Tag) -> Result<()> {
+    async fn untag(&self, _: &RepositoryName, _: &Tag, _: &TagRules) -> Result<()> {
+        Err(NAMES)
+    }
+
+    async fn tag_history(&self, _: &RepositoryName, _: &Tag, _: usize) -> Result<Vec<TagMove>> {
         Err(NAMES)
     }
 
@@ -601,7 +610,7 @@ impl Catalog for ObjectStore {
         Err(NAMES)
     }
 
-    async fn referrers(&self, _: &RepositoryName, _: &Digest) -> Result<Vec<Descriptor>> {
+    async fn referrers(&self, _: &RepositoryName, _: &ReferrersOf) -> Result<Page<Descriptor>> {
         Err(NAMES)
     }
 }

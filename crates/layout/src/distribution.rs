@@ -28,7 +28,7 @@ use std::{
     sync::Arc,
 };
 
-use pier_content::{Catalog, Claim, Completeness, PutManifest, Result};
+use pier_content::{Catalog, Claim, Completeness, PutManifest, Result, TagRules};
 use pier_oci::{Digest, RepositoryName, Tag};
 
 use self::{tree::Tree, verified::Verified};
@@ -126,7 +126,8 @@ impl DistributionFolder {
             for (digest, tags) in manifests {
                 let manifest = Arc::new(self.revision(&repository, digest).await?);
                 let completeness = Completeness::Sparse;
-                let put = PutManifest { repository: repository.clone(), manifest, tags, completeness };
+                let (repository, rules) = (repository.clone(), TagRules::default());
+                let put = PutManifest { repository, manifest, tags, completeness, rules };
                 catalog.put_manifest(put).await?;
             }
         }

@@ -4,6 +4,7 @@
 //! OCI Distribution Specification.
 
 pub mod challenge;
+pub mod cursor;
 pub mod endpoint;
 pub mod error;
 pub mod etag;
@@ -12,6 +13,7 @@ pub mod query;
 pub mod range;
 
 pub use challenge::{Bearer, Challenge, ChallengeError, challenges};
+pub use cursor::{Cursor, CursorError, Listing};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{ErrorBody, ErrorCode, ErrorEntry};
 pub use query::Query;

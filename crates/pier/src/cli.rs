@@ -93,6 +93,8 @@ pub(crate) enum Command {
     Delete(Delete),
     /// List the images in the store
     Images(Images),
+    /// Show where a tag of the store has pointed
+    History(History),
     /// Remove images from the store
     Rm(Rm),
     /// Free the space of content that no image names any more
@@ -144,6 +146,13 @@ pub(crate) struct Images {
     /// Show whole digests
     #[arg(long)]
     pub(crate) digests: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// A name with a tag, as `pier images` prints it; one that was removed has a history too
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
 }
 
 #[derive(Debug, Args)]

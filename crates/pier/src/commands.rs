@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod copy;
 pub(crate) mod delete;
 pub(crate) mod fsck;
+pub(crate) mod history;
 pub(crate) mod htpasswd;
 pub(crate) mod images;
 pub(crate) mod inspect;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
+use pier_content::ImmutableTag;
 use pier_store::StoreOptions;
 use serde::{Deserialize, Deserializer, de};
 
@@ -64,12 +65,23 @@ pub(crate) struct ServeSection {
     pub(crate) anonymous_pull: bool,
     /// Whether all that a manifest names has to be there.
     pub(crate) manifests: Manifests,
+    /// Tags that never move once they are there.
+    #[serde(deserialize_with = "immutable_tags")]
+    pub(crate) immutable_tags: Vec<ImmutableTag>,
     /// Connections at once.
     pub(crate) max_connections: NonZeroUsize,
+    /// Connections at once of one host.
+    pub(crate) max_connections_per_address: Option<NonZeroUsize>,
     /// Uploads that are worked on at once.
     pub(crate) max_uploads: NonZeroUsize,
     /// Bytes of the largest blob that is taken.
     pub(crate) max_blob_bytes: Option<u64>,
+    /// How long a client may take for a handshake of TLS, and for the head of a request.
+    #[serde(deserialize_with = "some_duration")]
+    pub(crate) head_timeout: Duration,
+    /// How long a connection may wait for its next request.
+    #[serde(deserialize_with = "some_duration")]
+    pub(crate) keep_alive: Duration,
     /// How long a client may send nothing in the middle of a request, or take nothing of an answer.
     #[serde(deserialize_with = "some_duration")]
     pub(crate) idle_timeout: Duration,
@@ -124,9 +136,15 @@ impl Default for ServeSection {
             htpasswd: None,
             anonymous_pull: false,
             manifests: Manifests::Complete,
+            immutable_tags: Vec::new(),
             max_connections: const { NonZeroUsize::new(4096).unwrap() },
+            max_connections_per_address: None,
             max_uploads: const { NonZeroUsize::new(256).unwrap() },
             max_blob_bytes: None,
+            head_timeout: Duration::from_secs(30),
+            // Longer than the pools of clients keep one (90 seconds in Go), so that it is the client who closes, and no request meets a
+            // connection that is just being closed.
+            keep_alive: Duration::from_mins(2),
             idle_timeout: Duration::from_mins(1),
             drain_timeout: Duration::from_mins(5),
         }
@@ -231,6 +249,11 @@ fn listening<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D
     address(&String::deserialize(deserializer)?).map_err(de::Error::custom)
 }
 
+fn immutable_tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ImmutableTag>, D::Error> {
+    let patterns = Vec::<String>::deserialize(deserializer)?;
+    patterns.iter().map(|pattern| pattern.parse().map_err(de::Error::custom)).collect()
+}
+
 /// As [`some_duration`], for a key without a default.
 pub(crate) fn some_duration_if_any<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -290,6 +313,7 @@ mod tests {
             ("[serve]\nmax-connections = 0", "line 2: invalid value: integer `0`, expected a nonzero"),
             ("[serve]\nidle-timeout = '0s'", "line 2: a duration longer than `0s` is needed here"),
             ("[store]\nlease = '1 lightyear'", "line 2: `1 lightyear` is not a duration"),
+            ("[serve]\nimmutable-tags = ['v 1']", "line 2: `v 1` is no pattern of tags, such as"),
             ("[store]\nlease = 5", "line 2: invalid type: integer `5`, expected a string"),
             ("[store", "line 1: "),
         ] {

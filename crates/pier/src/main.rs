@@ -86,6 +86,7 @@ fn run(cli: Cli, output: &Output) -> Result<failure::Status, Failure> {
             Command::Catalog(options) => commands::catalog::run(&options, &config, output).await,
             Command::Referrers(options) => commands::referrers::run(&options, &config, output).await,
             Command::Delete(options) => commands::delete::run(&options, &config, output).await,
+            Command::History(options) => commands::history::run(&options, &config, output).await,
             Command::Images(options) => commands::images::run(&options, &config, output).await,
             Command::Rm(options) => commands::rm::run(&options, &config, output).await,
             Command::Prune(options) => commands::prune::run(&options, &config, output).await,

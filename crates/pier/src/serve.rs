@@ -2,6 +2,7 @@
 
 mod access;
 mod connections;
+mod crowd;
 mod descriptors;
 mod host_check;
 mod listener;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use pier_content::{
     BlobStore as _, ByteRange, Catalog as _, Commit, Completeness, Error, Filling, Ingest, IngestKey,
-    PutManifest, Result,
+    PutManifest, Result, TagRules,
 };
 use pier_oci::{Digest, Manifest, RepositoryName, Selector};
 use pier_store::{Store, StoreOptions};
@@ -69,7 +69,16 @@ async fn put(store: &Store, manifest: &Arc<Manifest>, tag: &str) -> Result<()> {
     let manifest = Arc::clone(manifest);
     let tags = vec![tag.parse().unwrap()];
     let completeness = Completeness::Strict;
-    store.put_manifest(PutManifest { repository: name(), manifest, tags, completeness }).await
+    store
+        .put_manifest(PutManifest {
+            repository: name(),
+            manifest,
+            tags,
+            completeness,
+            rules: TagRules::default(),
+        })
+        .await
+        .map(drop)
 }
 
 async fn read(blob: &pier_content::Blob) -> Vec<u8> {

@@ -1,12 +1,16 @@
 //! What a request asks for, parsed whole before anything is done: method, path, query and the headers that matter.
 
 use http::{HeaderValue, Method, StatusCode, header, request::Parts};
+use pier_content::Expected;
 use pier_oci::{
     Algorithm, Digest, RepositoryName, Selector, SessionId, Tag,
-    wire::{Chunk, Endpoint, EndpointError, ErrorCode, Query},
+    wire::{Chunk, Cursor, CursorError, Endpoint, EndpointError, ErrorCode, Listing, Query},
 };
 
-use crate::refusal::Refusal;
+use crate::{conditions, refusal::Refusal};
+
+/// The parameter that leads to a list's next page.
+pub(crate) const CURSOR: &str = "cursor";
 
 /// Tags that one request may move. The specification asks for ten at least; all of them move in one transaction.
 const MAX_TAGS: usize = 100;
@@ -15,19 +19,65 @@ const MAX_TAGS: usize = 100;
 #[derive(Debug)]
 pub(crate) enum Action {
     Ping,
-    GetBlob { repository: RepositoryName, digest: Digest },
-    DeleteBlob { repository: RepositoryName, digest: Digest },
-    GetManifest { repository: RepositoryName, selector: Selector },
-    PutManifest { repository: RepositoryName, selector: Selector, tags: Vec<Tag> },
-    DeleteManifest { repository: RepositoryName, selector: Selector },
-    StartUpload { repository: RepositoryName, start: StartUpload },
-    UploadStatus { repository: RepositoryName, session: SessionId },
-    AppendChunk { repository: RepositoryName, session: SessionId, chunk: Option<Chunk> },
-    FinishUpload { repository: RepositoryName, session: SessionId, chunk: Option<Chunk>, digest: Digest },
-    CancelUpload { repository: RepositoryName, session: SessionId },
-    ListTags { repository: RepositoryName, page: PageQuery },
-    ListReferrers { repository: RepositoryName, digest: Digest, artifact_type: Option<String> },
-    ListRepositories { page: PageQuery },
+    GetBlob {
+        repository: RepositoryName,
+        digest: Digest,
+    },
+    DeleteBlob {
+        repository: RepositoryName,
+        digest: Digest,
+    },
+    GetManifest {
+        repository: RepositoryName,
+        selector: Selector,
+    },
+    PutManifest {
+        repository: RepositoryName,
+        selector: Selector,
+        tags: Vec<Tag>,
+        expected: Expected,
+    },
+    DeleteManifest {
+        repository: RepositoryName,
+        selector: Selector,
+        expected: Expected,
+    },
+    StartUpload {
+        repository: RepositoryName,
+        start: StartUpload,
+    },
+    UploadStatus {
+        repository: RepositoryName,
+        session: SessionId,
+    },
+    AppendChunk {
+        repository: RepositoryName,
+        session: SessionId,
+        chunk: Option<Chunk>,
+    },
+    FinishUpload {
+        repository: RepositoryName,
+        session: SessionId,
+        chunk: Option<Chunk>,
+        digest: Digest,
+    },
+    CancelUpload {
+        repository: RepositoryName,
+        session: SessionId,
+    },
+    ListTags {
+        repository: RepositoryName,
+        page: PageQuery,
+    },
+    ListReferrers {
+        repository: RepositoryName,
+        digest: Digest,
+        artifact_type: Option<String>,
+        page: ReferrersQuery,
+    },
+    ListRepositories {
+        page: PageQuery,
+    },
     ListExtensions,
 }
 
@@ -51,6 +101,15 @@ pub(crate) struct PageQuery {
     pub(crate) last: Option<String>,
 }
 
+/// Which page of a list of referrers is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReferrersQuery {
+    /// How many items at most.
+    pub(crate) limit: Option<usize>,
+    /// The referrer behind which it starts.
+    pub(crate) after: Option<Digest>,
+}
+
 impl Action {
     pub(crate) fn parse(parts: &Parts) -> Result<Self, Refusal> {
         let method = match &parts.method {
@@ -69,10 +128,12 @@ impl Action {
                 Self::GetManifest { repository, selector }
             }
             (Endpoint::Manifest { repository, selector }, &Method::PUT) => {
-                Self::PutManifest { repository, tags: tags(&selector, &query)?, selector }
+                let (tags, expected) = (tags(&selector, &query)?, conditions::expected(&parts.headers));
+                Self::PutManifest { repository, tags, selector, expected }
             }
             (Endpoint::Manifest { repository, selector }, &Method::DELETE) => {
-                Self::DeleteManifest { repository, selector }
+                let expected = conditions::expected(&parts.headers);
+                Self::DeleteManifest { repository, selector, expected }
             }
             (Endpoint::Uploads { repository }, &Method::POST) => {
                 Self::StartUpload { repository, start: start(&query)? }
@@ -93,14 +154,19 @@ impl Action {
                 Self::CancelUpload { repository, session }
             }
             (Endpoint::Tags { repository }, &Method::GET) => {
-                Self::ListTags { repository, page: page(&query)? }
+                Self::ListTags { repository, page: page(&query, Listing::Tags)? }
             }
             (Endpoint::Referrers { repository, digest }, &Method::GET) => {
                 let artifact_type = query.first("artifactType").map(str::to_owned);
-                Self::ListReferrers { repository, digest, artifact_type }
+                let after = cursor(&query, Listing::Referrers)?.map(|last| last.parse()).transpose();
+                let after = after.map_err(|_| no_cursor(CursorError))?;
+                let page = ReferrersQuery { limit: limit(&query)?, after };
+                Self::ListReferrers { repository, digest, artifact_type, page }
             }
             (Endpoint::Extensions, &Method::GET) => Self::ListExtensions,
-            (Endpoint::Catalog, &Method::GET) => Self::ListRepositories { page: page(&query)? },
+            (Endpoint::Catalog, &Method::GET) => {
+                Self::ListRepositories { page: page(&query, Listing::Repositories)? }
+            }
             (endpoint, _) => return Err(wrong_method(&endpoint)),
         })
     }
@@ -176,11 +242,25 @@ fn tags(selector: &Selector, query: &Query) -> Result<Vec<Tag>, Refusal> {
     }
 }
 
-fn page(query: &Query) -> Result<PageQuery, Refusal> {
+/// A link of ours leads on by `cursor`; `last` is the specification's, for clients that page by themselves.
+fn page(query: &Query, listing: Listing) -> Result<PageQuery, Refusal> {
+    let last = cursor(query, listing)?.or_else(|| query.first("last").map(str::to_owned));
+    Ok(PageQuery { limit: limit(query)?, last })
+}
+
+fn limit(query: &Query) -> Result<Option<usize>, Refusal> {
     let limit = query.first("n").map(str::parse).transpose();
-    let limit =
-        limit.map_err(|_| Refusal::bad_request(ErrorCode::Unsupported, "`n` is not a number of items"))?;
-    Ok(PageQuery { limit, last: query.first("last").map(str::to_owned) })
+    limit.map_err(|_| Refusal::bad_request(ErrorCode::Unsupported, "`n` is not a number of items"))
+}
+
+fn cursor(query: &Query, listing: Listing) -> Result<Option<String>, Refusal> {
+    let Some(text) = query.first(CURSOR) else { return Ok(None) };
+    let cursor = text.parse::<Cursor>().and_then(|cursor| cursor.of(listing));
+    cursor.map(Some).map_err(no_cursor)
+}
+
+fn no_cursor(error: CursorError) -> Refusal {
+    Refusal::bad_request(ErrorCode::Unsupported, error.to_string())
 }
 
 fn chunk(parts: &Parts) -> Result<Option<Chunk>, Refusal> {

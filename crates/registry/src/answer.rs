@@ -46,6 +46,12 @@ impl Answer {
         self.digest(digest).header(header::ETAG, etag::of(&digest))
     }
 
+    /// Something that the person behind the client should know, though the answer is yes. The specification fixes the code,
+    /// and allows 4096 bytes in all: one short sentence without quotes.
+    pub(crate) fn warning(self, sentence: impl Display) -> Self {
+        self.header(header::WARNING, format_args!("299 - \"{sentence}\""))
+    }
+
     /// Content under a digest never changes: caches may keep it for a year, which is as long as they go.
     pub(crate) fn forever(self) -> Self {
         self.fixed(header::CACHE_CONTROL, "max-age=31536000, immutable")

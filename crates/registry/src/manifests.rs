@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use pier_content::{Error, PutManifest, Subject};
+use pier_content::{Error, Expected, PutManifest, Subject, TagRules};
 use pier_oci::{
     Manifest, ManifestError, MediaType, RepositoryName, Selector, Tag,
     wire::{Endpoint, ErrorCode},
@@ -31,6 +31,17 @@ const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 const SMALL_BYTES: usize = 64 << 10;
 
 type Outcome<T = Answer> = Result<T, Refusal>;
+
+/// Under which names a manifest is put.
+#[derive(Debug)]
+pub(crate) struct Named {
+    /// That of the path.
+    pub(crate) selector: Selector,
+    /// Those of the query.
+    pub(crate) tags: Vec<Tag>,
+    /// What the client expects each of the tags to name.
+    pub(crate) expected: Expected,
+}
 
 impl Inner {
     /// GET and HEAD. `Accept` is not looked at: a manifest is served as it was stored or not at all, and another
@@ -70,8 +81,7 @@ impl Inner {
     pub(crate) async fn put_manifest(
         self: &Arc<Self>,
         repository: RepositoryName,
-        selector: Selector,
-        mut tags: Vec<Tag>,
+        Named { selector, mut tags, expected }: Named,
         headers: &HeaderMap,
         body: RequestBody,
     ) -> Outcome {
@@ -103,23 +113,43 @@ impl Inner {
             manifest: Arc::new(manifest),
             tags,
             completeness: self.settings.completeness,
+            rules: self.rules(expected),
         };
-        self.in_task(move |inner| async move { Ok(inner.catalog.put_manifest(put).await?) }).await?;
+        let stored =
+            self.in_task(move |inner| async move { Ok(inner.catalog.put_manifest(put).await?) }).await?;
 
         let mut answer = Answer::new(StatusCode::CREATED).header(header::LOCATION, location).digest(digest);
         if let Some(subject) = subject {
             answer = answer.header(OCI_SUBJECT, subject);
         }
+        if stored.absent > 0 {
+            let absent = stored.absent;
+            answer = answer
+                .warning(format_args!("{absent} of the manifest's children are not in this repository"));
+        }
         Ok(named.iter().fold(answer, |answer, tag| answer.header(OCI_TAG, tag)))
     }
 
     /// DELETE: a tag alone, or a manifest with the tags that name it.
-    pub(crate) async fn delete_manifest(&self, repository: &RepositoryName, selector: &Selector) -> Outcome {
+    pub(crate) async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        selector: &Selector,
+        expected: Expected,
+    ) -> Outcome {
+        let rules = self.rules(expected);
         match selector {
-            Selector::Tag(tag) => self.catalog.untag(repository, tag).await?,
-            Selector::Digest(digest) => self.catalog.delete_manifest(repository, digest).await?,
+            Selector::Tag(tag) => self.catalog.untag(repository, tag, &rules).await?,
+            // Its digest is all that could be expected of it.
+            Selector::Digest(digest) => {
+                self.catalog.delete_manifest(repository, digest, &rules.immutable).await?;
+            }
         }
         Ok(Answer::new(StatusCode::ACCEPTED))
+    }
+
+    fn rules(&self, expected: Expected) -> TagRules {
+        TagRules { expected, immutable: self.settings.immutable.clone() }
     }
 }
 

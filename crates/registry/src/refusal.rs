@@ -159,6 +159,12 @@ impl From<Error> for Refusal {
             Error::OutOfRange { .. } => {
                 Self::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid, message)
             }
+            // The specification has no code for either; what a tag names now comes along, so that nobody has to ask.
+            Error::Changed { found, .. } => Self {
+                details: vec![json!({ "digest": found.map(|digest| digest.to_string()) })],
+                ..Self::new(StatusCode::PRECONDITION_FAILED, ErrorCode::Denied, message)
+            },
+            Error::Immutable { .. } => Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message),
             // The specification knows 405 for content that is not to be deleted, and no 409.
             Error::InUse { .. } => Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Denied, message),
             // An upload in use is the client's own doing; a blob in use is somebody else's.

@@ -18,7 +18,7 @@ use tracing::{Instrument as _, Span};
 
 use crate::{
     FileQueue, ResponseBody, Settings, action::Action, answer::Answer, incoming::RequestBody,
-    refusal::Refusal,
+    manifests::Named, refusal::Refusal,
 };
 
 /// Tells Docker's clients that this is a registry.
@@ -183,11 +183,11 @@ impl Inner {
             Action::GetManifest { repository, selector } => {
                 self.manifest(&repository, &selector, reading).await
             }
-            Action::PutManifest { repository, selector, tags } => {
-                self.put_manifest(repository, selector, tags, &parts.headers, body).await
+            Action::PutManifest { repository, selector, tags, expected } => {
+                self.put_manifest(repository, Named { selector, tags, expected }, &parts.headers, body).await
             }
-            Action::DeleteManifest { repository, selector } => {
-                self.delete_manifest(&repository, &selector).await
+            Action::DeleteManifest { repository, selector, expected } => {
+                self.delete_manifest(&repository, &selector, expected).await
             }
             Action::StartUpload { repository, start } => self.start_upload(repository, start, body).await,
             Action::UploadStatus { repository, session } => self.upload_status(repository, session).await,
@@ -199,8 +199,8 @@ impl Inner {
             }
             Action::CancelUpload { repository, session } => self.cancel_upload(repository, session).await,
             Action::ListTags { repository, page } => self.tags(&repository, &page).await,
-            Action::ListReferrers { repository, digest, artifact_type } => {
-                self.referrers(&repository, &digest, artifact_type.as_deref()).await
+            Action::ListReferrers { repository, digest, artifact_type, page } => {
+                self.referrers(&repository, digest, artifact_type, page).await
             }
             // The specification of extensions has registries list what they have; this one has none.
             Action::ListExtensions => Ok(Answer::new(StatusCode::OK).json(r#"{"extensions":[]}"#)),

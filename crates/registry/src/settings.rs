@@ -2,7 +2,7 @@
 
 use std::{fmt, num::NonZeroUsize, time::Duration};
 
-use pier_content::Completeness;
+use pier_content::{Completeness, ImmutableTags};
 
 /// What an operator may choose about the API. Start from [`Settings::new`] and change fields.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Settings {
     pub pages: PageSizes,
     /// Whether a manifest's children have to be in its repository.
     pub completeness: Completeness,
+    /// Tags that never move once they are there.
+    pub immutable: ImmutableTags,
 }
 
 /// Items on one page of a listing.
@@ -40,7 +42,7 @@ pub struct SessionKey([u8; 32]);
 
 impl Settings {
     /// The defaults: manifests of up to 4 MiB, blobs of any size, a minute of silence, 256 uploads at once, pages of
-    /// 1000 and at most 10,000 items, complete manifests.
+    /// 1000 and at most 10,000 items, complete manifests, tags that move.
     pub fn new(session_key: SessionKey) -> Self {
         Self {
             session_key,
@@ -50,6 +52,7 @@ impl Settings {
             max_uploads: const { NonZeroUsize::new(256).unwrap() },
             pages: PageSizes { default: 1000, max: 10_000 },
             completeness: Completeness::Strict,
+            immutable: ImmutableTags::default(),
         }
     }
 }

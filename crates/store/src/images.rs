@@ -1,6 +1,6 @@
 //! What is in the store, as a person asks for it: images by name, with their true sizes.
 
-use pier_content::{Error, Result, Subject};
+use pier_content::{Error, ImmutableTags, Result, Subject, TagRules};
 use pier_oci::{Digest, RepositoryName, Selector, Tag};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -50,7 +50,8 @@ impl Store {
     }
 
     /// Removes an image: a tag, and what no other tag or index of the repository names then. By digest, it
-    /// refuses while tags name the manifest. Content goes with the next collection.
+    /// refuses while tags name the manifest. Content goes with the next collection. Whoever has the store may remove
+    /// tags that are immutable to the registry's clients.
     pub async fn remove_image(&self, repository: &RepositoryName, selector: &Selector) -> Result<Removed> {
         let now = self.context.clock.now();
         let (repository, selector) = (repository.clone(), selector.clone());
@@ -141,7 +142,7 @@ fn remove(
     let mut removed = Removed::default();
     match selector {
         Selector::Tag(tag) => {
-            manifest_rows::untag(connection, repository, tag, now)?;
+            manifest_rows::untag(connection, repository, tag, &TagRules::default(), now)?;
             removed.tags.push(tag.to_string());
         }
         Selector::Digest(digest) => {
@@ -166,7 +167,7 @@ fn remove(
         }
         let Some(manifest) = held(connection, id, &digest)? else { continue };
         let children = manifest_rows::children(connection, manifest)?;
-        manifest_rows::delete(connection, repository, &digest, now)?;
+        manifest_rows::delete(connection, repository, &digest, &ImmutableTags::default(), now)?;
         removed.manifests.push(digest);
         doubtful.extend(children);
     }

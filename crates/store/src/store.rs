@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use pier_content::{
-    Blob, BlobInfo, BlobStore, Body, Catalog, Claim, Error, Ingest, IngestKey, NameCache, Page, PutManifest,
-    RememberedName, RemoteTag, Result, Subject,
+    Blob, BlobInfo, BlobStore, Body, Catalog, Claim, Error, ImmutableTags, Ingest, IngestKey, NameCache,
+    Page, PutManifest, ReferrersOf, RememberedName, RemoteTag, Result, Stored, Subject, TagMove, TagRules,
 };
 use pier_oci::{Descriptor, Digest, Manifest, RepositoryName, Selector, Tag};
 use tokio::sync::Semaphore;
@@ -170,7 +170,7 @@ impl BlobStore for Store {
 
 #[async_trait]
 impl Catalog for Store {
-    async fn put_manifest(&self, put: PutManifest) -> Result<()> {
+    async fn put_manifest(&self, put: PutManifest) -> Result<Stored> {
         let now = self.context.clock.now();
         self.context
             .catalog
@@ -182,23 +182,43 @@ impl Catalog for Store {
         self.context.catalog.manifest(repository, selector).await
     }
 
-    async fn delete_manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<()> {
+    async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        immutable: &ImmutableTags,
+    ) -> Result<()> {
         let now = self.context.clock.now();
-        let (repository, digest) = (repository.clone(), *digest);
+        let (repository, digest, immutable) = (repository.clone(), *digest, immutable.clone());
         self.context
             .catalog
             .write("delete a manifest", move |connection| {
-                manifest_rows::delete(connection, &repository, &digest, now)
+                manifest_rows::delete(connection, &repository, &digest, &immutable, now)
             })
             .await
     }
 
-    async fn untag(&self, repository: &RepositoryName, tag: &Tag) -> Result<()> {
+    async fn untag(&self, repository: &RepositoryName, tag: &Tag, rules: &TagRules) -> Result<()> {
         let now = self.context.clock.now();
+        let (repository, tag, rules) = (repository.clone(), tag.clone(), rules.clone());
+        self.context
+            .catalog
+            .write("remove a tag", move |connection| {
+                manifest_rows::untag(connection, &repository, &tag, &rules, now)
+            })
+            .await
+    }
+
+    async fn tag_history(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        limit: usize,
+    ) -> Result<Vec<TagMove>> {
         let (repository, tag) = (repository.clone(), tag.clone());
         self.context
             .catalog
-            .write("remove a tag", move |connection| manifest_rows::untag(connection, &repository, &tag, now))
+            .read(move |connection| manifest_rows::history(connection, &repository, &tag, limit))
             .await
     }
 
@@ -223,11 +243,11 @@ impl Catalog for Store {
             .await
     }
 
-    async fn referrers(&self, repository: &RepositoryName, digest: &Digest) -> Result<Vec<Descriptor>> {
-        let (repository, digest) = (repository.clone(), *digest);
+    async fn referrers(&self, repository: &RepositoryName, of: &ReferrersOf) -> Result<Page<Descriptor>> {
+        let (repository, of) = (repository.clone(), of.clone());
         self.context
             .catalog
-            .read(move |connection| manifest_rows::referrers(connection, &repository, &digest))
+            .read(move |connection| manifest_rows::referrers(connection, &repository, &of))
             .await
     }
 

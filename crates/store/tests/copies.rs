@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pier_content::{
     BlobStore, ByteRange, Catalog, Commit, Completeness, CopyOptions, Error, Filling, Ingest, IngestKey,
-    Mounted, Opened, Platforms, Progress, PutManifest, Result, Source, StoreSource, StoreTarget, Target,
-    copy,
+    Mounted, Opened, Platforms, Progress, PutManifest, Result, Source, StoreSource, StoreTarget, TagRules,
+    Target, copy,
 };
 use pier_oci::{Descriptor, Digest, Manifest, MediaType, Reference, Repository, Selector, Tag};
 use pier_store::{Store, StoreOptions};
@@ -61,6 +61,7 @@ impl Place {
             manifest: Arc::new(manifest),
             tags,
             completeness: Completeness::Strict,
+            rules: TagRules::default(),
         };
         self.store.put_manifest(put).await.unwrap();
         entry(media_type, document.as_bytes())

@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use pier_content::{
     BlobStore as _, Catalog as _, Commit, Completeness, Error, Filling, Ingest, IngestKey, PutManifest,
+    TagRules,
 };
 use pier_oci::{Digest, Manifest, RepositoryName, SessionId};
 use pier_store::{Depth, Finding, Leases, Repair, Store, StoreOptions};
@@ -230,6 +231,7 @@ async fn an_index_may_list_layers_as_build_caches_do() {
         manifest: Arc::new(manifest),
         tags: vec!["cache".parse().expect("a tag")],
         completeness: Completeness::Strict,
+        rules: TagRules::default(),
     };
     store.put_manifest(put).await.expect("the index is complete");
     store.collect(Leases::Ignore).await.expect("a collection");

@@ -46,7 +46,7 @@ use std::{fmt, io};
 use bytes::Bytes;
 use pier_content::{
     BlobStore, Catalog, Claim, Commit, Completeness, CopyOptions, Ingest, IngestKey, Memory, Progress,
-    PutManifest, Referrers, StoreRepository, copy,
+    PutManifest, Referrers, StoreRepository, TagRules, copy,
 };
 use pier_layout::DistributionFolder;
 use pier_oci::{
@@ -341,6 +341,7 @@ impl TestRegistry {
                 manifest: Arc::new(manifest.parse()?),
                 tags: if last { vec![tag.clone()] } else { Vec::new() },
                 completeness: self.completeness,
+                rules: TagRules::default(),
             };
             self.catalog.put_manifest(put).await?;
         }

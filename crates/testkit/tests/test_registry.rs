@@ -9,7 +9,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
-use pier_content::Completeness;
+use pier_content::{Completeness, ImmutableTags};
 use pier_oci::Digest;
 use pier_testkit::engine::Skopeo;
 use pier_testkit::image::{Hostile, ImageBuilder, IndexBuilder, Layer, Packing, Tree};
@@ -134,7 +134,11 @@ async fn hostile_images_do_not_get_in() {
         // What came in honestly of one hostile image must not be the next one's.
         registry
             .catalog()
-            .delete_manifest(&"hostile".parse().unwrap(), &hostile.build().root.digest)
+            .delete_manifest(
+                &"hostile".parse().unwrap(),
+                &hostile.build().root.digest,
+                &ImmutableTags::default(),
+            )
             .await
             .ok();
         let layer = Layer::random(1, 5000).diff_id();

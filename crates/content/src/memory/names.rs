@@ -3,53 +3,72 @@
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
+    time::SystemTime,
 };
 
 use pier_oci::{ChildKind, Descriptor, Digest, Manifest, RepositoryName, Selector, Tag};
 
-use crate::{Completeness, Error, Page, PutManifest, Result, Subject};
+use crate::{
+    Completeness, Error, ImmutableTags, Page, PutManifest, ReferrersOf, Result, Stored, Subject, TagMove,
+    TagRules,
+    catalog::{KEPT_MOVES, REFERRERS_BYTES},
+};
 
 /// What all repositories show. A repository that has held something is never forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     repositories: BTreeMap<String, Repository>,
-    /// How many manifests were stored: their order.
-    stored: u64,
 }
 
 #[derive(Debug)]
 struct Repository {
     name: RepositoryName,
-    manifests: BTreeMap<Digest, Held>,
+    manifests: BTreeMap<Digest, Arc<Manifest>>,
     tags: BTreeMap<String, (Tag, Digest)>,
+    /// The moves of each tag, the latest last.
+    moves: BTreeMap<String, Vec<TagMove>>,
     /// Blobs and their sizes.
     links: BTreeMap<Digest, u64>,
 }
 
-#[derive(Debug)]
-struct Held {
-    manifest: Arc<Manifest>,
-    order: u64,
+impl Repository {
+    /// Has a tag name something, or nothing any more, and takes note where that is a change.
+    fn name(&mut self, tag: &Tag, digest: Option<Digest>) {
+        let before = match digest {
+            Some(digest) => self.tags.insert(tag.as_str().to_owned(), (tag.clone(), digest)),
+            None => self.tags.remove(tag.as_str()),
+        };
+        if before.map(|(_, digest)| digest) == digest {
+            return;
+        }
+        let moves = self.moves.entry(tag.as_str().to_owned()).or_default();
+        moves.push(TagMove { digest, at: SystemTime::now() });
+        moves.drain(..moves.len().saturating_sub(KEPT_MOVES));
+    }
 }
 
 impl Names {
-    pub(super) fn put(&mut self, put: PutManifest) -> Result<()> {
-        let PutManifest { repository, manifest, tags, completeness } = put;
+    pub(super) fn put(&mut self, put: PutManifest) -> Result<Stored> {
+        let PutManifest { repository, manifest, tags, completeness, rules } = put;
         let missing = missing_children(self.get(&repository), &repository, &manifest)?;
         if completeness == Completeness::Strict && !missing.is_empty() {
             return Err(Error::Missing { repository, digests: missing });
         }
-        self.stored += 1;
-        let order = self.stored;
         let digest = manifest.digest();
-        let held = self.get_or_new(&repository);
-        // Stored again it keeps its place, under the media type that it came with last.
-        let order = held.manifests.get(&digest).map_or(order, |before| before.order);
-        held.manifests.insert(digest, Held { manifest, order });
-        for tag in tags {
-            held.tags.insert(tag.as_str().to_owned(), (tag, digest));
+        for tag in &tags {
+            rules.check(&repository, tag, self.named(&repository, tag), Some(digest))?;
         }
-        Ok(())
+        let held = self.get_or_new(&repository);
+        held.manifests.insert(digest, manifest);
+        for tag in tags {
+            held.name(&tag, Some(digest));
+        }
+        Ok(Stored { absent: missing.len() })
+    }
+
+    /// What a tag names.
+    fn named(&self, repository: &RepositoryName, tag: &Tag) -> Option<Digest> {
+        Some(self.get(repository)?.tags.get(tag.as_str())?.1)
     }
 
     /// The size of a blob that any repository shows.
@@ -63,25 +82,47 @@ impl Names {
                 Selector::Digest(digest) => *digest,
                 Selector::Tag(tag) => held.tags.get(tag.as_str())?.1,
             };
-            held.manifests.get(&digest).map(|held| Arc::clone(&held.manifest))
+            held.manifests.get(&digest).map(Arc::clone)
         };
         self.get(repository).and_then(find).ok_or_else(|| not_found(repository, selector.clone()))
     }
 
-    pub(super) fn delete(&mut self, repository: &RepositoryName, digest: &Digest) -> Result<()> {
-        self.get_mut(repository)
-            .and_then(|held| {
-                held.manifests.remove(digest)?;
-                held.tags.retain(|_, (_, named)| named != digest);
-                Some(())
-            })
-            .ok_or_else(|| not_found(repository, Selector::Digest(*digest)))
+    pub(super) fn delete(
+        &mut self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        immutable: &ImmutableTags,
+    ) -> Result<()> {
+        let held = self
+            .get_mut(repository)
+            .filter(|held| held.manifests.contains_key(digest))
+            .ok_or_else(|| not_found(repository, Selector::Digest(*digest)))?;
+        let naming: Vec<Tag> =
+            held.tags.values().filter(|(_, named)| named == digest).map(|(tag, _)| tag.clone()).collect();
+        let rules = TagRules { immutable: immutable.clone(), ..TagRules::default() };
+        for tag in &naming {
+            rules.check(repository, tag, Some(*digest), None)?;
+        }
+        for tag in &naming {
+            held.name(tag, None);
+        }
+        held.manifests.remove(digest);
+        Ok(())
     }
 
-    pub(super) fn untag(&mut self, repository: &RepositoryName, tag: &Tag) -> Result<()> {
-        self.get_mut(repository)
-            .and_then(|held| held.tags.remove(tag.as_str()).map(drop))
-            .ok_or_else(|| not_found(repository, Selector::Tag(tag.clone())))
+    pub(super) fn untag(&mut self, repository: &RepositoryName, tag: &Tag, rules: &TagRules) -> Result<()> {
+        let named = self.named(repository, tag);
+        rules.check(repository, tag, named, None)?;
+        match self.get_mut(repository) {
+            Some(held) if named.is_some() => held.name(tag, None),
+            _ => return Err(not_found(repository, Selector::Tag(tag.clone()))),
+        }
+        Ok(())
+    }
+
+    pub(super) fn history(&self, repository: &RepositoryName, tag: &Tag, limit: usize) -> Vec<TagMove> {
+        let moves = self.get(repository).and_then(|held| held.moves.get(tag.as_str()));
+        moves.into_iter().flatten().rev().take(limit).copied().collect()
     }
 
     pub(super) fn tags(
@@ -105,15 +146,30 @@ impl Names {
         page(behind.map(|(_, held)| held.name.clone()), limit)
     }
 
-    pub(super) fn referrers(&self, repository: &RepositoryName, digest: &Digest) -> Vec<Descriptor> {
-        let Some(held) = self.get(repository) else { return Vec::new() };
-        let mut found: Vec<&Held> = held
+    pub(super) fn referrers(&self, repository: &RepositoryName, of: &ReferrersOf) -> Page<Descriptor> {
+        let Some(held) = self.get(repository) else { return page(std::iter::empty(), of.limit) };
+        let wanted = of.artifact_type.as_deref();
+        let found = held
             .manifests
-            .values()
-            .filter(|held| held.manifest.subject().is_some_and(|subject| subject.digest == *digest))
-            .collect();
-        found.sort_by_key(|held| held.order);
-        found.into_iter().map(|held| held.manifest.referrer_descriptor()).collect()
+            .iter()
+            .filter(|(digest, _)| of.after.is_none_or(|after| **digest > after))
+            .map(|(_, manifest)| manifest)
+            .filter(|manifest| manifest.subject().is_some_and(|subject| subject.digest == of.subject))
+            .filter(|manifest| wanted.is_none() || manifest.artifact_type() == wanted);
+        let mut bytes = 0;
+        let mut fits = |manifest: &&Arc<Manifest>| {
+            let before = bytes;
+            bytes += manifest.bytes().len();
+            before < REFERRERS_BYTES
+        };
+        let mut found = found.peekable();
+        let mut items = Vec::new();
+        while items.len() < of.limit
+            && let Some(manifest) = found.next_if(|manifest| fits(manifest))
+        {
+            items.push(manifest.referrer_descriptor());
+        }
+        Page { items, more: found.peek().is_some() }
     }
 
     pub(super) fn link(&mut self, repository: &RepositoryName, digest: &Digest, size: u64) {
@@ -132,7 +188,7 @@ impl Names {
             return Err(missing());
         }
         let names = |manifest: &Manifest| manifest.children().any(|(_, child)| child.digest == *digest);
-        if let Some((by, _)) = held.manifests.iter().find(|(_, held)| names(&held.manifest)) {
+        if let Some((by, _)) = held.manifests.iter().find(|(_, manifest)| names(manifest)) {
             return Err(Error::InUse { subject: subject(), by: format!("manifest `{by}` names it") });
         }
         held.links.remove(digest);
@@ -157,6 +213,7 @@ impl Names {
             name: name.clone(),
             manifests: BTreeMap::new(),
             tags: BTreeMap::new(),
+            moves: BTreeMap::new(),
             links: BTreeMap::new(),
         })
     }

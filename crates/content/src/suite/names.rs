@@ -6,7 +6,10 @@ use bytes::Bytes;
 use pier_oci::{Digest, Manifest, RepositoryName, Selector, Tag};
 
 use super::{Harness, Stores, code, content, dropped_after, repository};
-use crate::{Claim, Completeness, Error, PutManifest, Result};
+use crate::{
+    Claim, Completeness, Error, ImmutableTags, Page, PutManifest, ReferrersOf, Result, Stored, TagRules,
+    catalog::REFERRERS_BYTES,
+};
 
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
@@ -31,7 +34,7 @@ fn image(config: &str, layers: &[String], more: &str) -> Arc<Manifest> {
 }
 
 /// An image without layers whose config is there, told apart by a seed.
-async fn simple(stores: &Stores, name: &RepositoryName, seed: u8, more: &str) -> Arc<Manifest> {
+pub(super) async fn simple(stores: &Stores, name: &RepositoryName, seed: u8, more: &str) -> Arc<Manifest> {
     let config = content(seed, 20);
     stores.keep(&config, name).await;
     image(&blob_entry(CONFIG, &config), &[], more)
@@ -43,13 +46,15 @@ async fn put(
     manifest: &Arc<Manifest>,
     tags: &[&str],
     completeness: Completeness,
-) -> Result<()> {
+) -> Result<Stored> {
     let tags = tags.iter().map(|tag| tag.parse().unwrap()).collect();
     let manifest = Arc::clone(manifest);
-    stores.catalog.put_manifest(PutManifest { repository: name.clone(), manifest, tags, completeness }).await
+    let (repository, rules) = (name.clone(), TagRules::default());
+    let put = PutManifest { repository, manifest, tags, completeness, rules };
+    stores.catalog.put_manifest(put).await
 }
 
-async fn stored(stores: &Stores, name: &RepositoryName, manifest: &Arc<Manifest>, tags: &[&str]) {
+pub(super) async fn stored(stores: &Stores, name: &RepositoryName, manifest: &Arc<Manifest>, tags: &[&str]) {
     put(stores, name, manifest, tags, Completeness::Strict).await.unwrap();
 }
 
@@ -58,7 +63,7 @@ fn by_tag(tag: &str) -> Selector {
 }
 
 /// The digest that a tag names, or the error.
-async fn named(stores: &Stores, name: &RepositoryName, tag: &str) -> Result<Digest> {
+pub(super) async fn named(stores: &Stores, name: &RepositoryName, tag: &str) -> Result<Digest> {
     stores.catalog.resolve(name, &by_tag(tag)).await.map(|manifest| manifest.digest())
 }
 
@@ -101,8 +106,10 @@ pub async fn strict_names_missing_children_in_order(harness: impl Harness) {
 pub async fn sparse_accepts_missing_children(harness: impl Harness) {
     let stores = harness.stores();
     let a = repository("a");
-    let manifest = image(&blob_entry(CONFIG, &content(86, 30)), &[], "");
-    put(&stores, &a, &manifest, &["v1"], Completeness::Sparse).await.unwrap();
+    let layers = [88, 88, 89].map(|seed| blob_entry(LAYER, &content(seed, 30)));
+    let manifest = image(&blob_entry(CONFIG, &content(86, 30)), &layers, "");
+    let stored = put(&stores, &a, &manifest, &["v1"], Completeness::Sparse).await.unwrap();
+    assert_eq!(stored, Stored { absent: 3 });
     assert_eq!(named(&stores, &a, "v1").await.unwrap(), manifest.digest());
 }
 
@@ -150,8 +157,11 @@ pub async fn deleting_a_manifest_removes_its_tags(harness: impl Harness) {
     stored(&stores, &a, &gone, &["one", "two"]).await;
     stored(&stores, &a, &stays, &["three"]).await;
     stored(&stores, &b, &gone, &["one"]).await;
-    stores.catalog.delete_manifest(&a, &gone.digest()).await.unwrap();
-    assert_eq!(code(stores.catalog.delete_manifest(&a, &gone.digest()).await), "not-found");
+    stores.catalog.delete_manifest(&a, &gone.digest(), &ImmutableTags::default()).await.unwrap();
+    assert_eq!(
+        code(stores.catalog.delete_manifest(&a, &gone.digest(), &ImmutableTags::default()).await),
+        "not-found"
+    );
     assert_eq!(code(stores.catalog.resolve(&a, &Selector::Digest(gone.digest())).await), "not-found");
     assert_eq!(tags(&stores, &a, None, 10).await, (vec!["three".to_owned()], false));
     assert_eq!(named(&stores, &b, "one").await.unwrap(), gone.digest());
@@ -164,8 +174,8 @@ pub async fn untagging_keeps_the_manifest(harness: impl Harness) {
     let manifest = simple(&stores, &a, 94, "").await;
     stored(&stores, &a, &manifest, &["v1"]).await;
     let tag: Tag = "v1".parse().unwrap();
-    stores.catalog.untag(&a, &tag).await.unwrap();
-    assert_eq!(code(stores.catalog.untag(&a, &tag).await), "not-found");
+    stores.catalog.untag(&a, &tag, &TagRules::default()).await.unwrap();
+    assert_eq!(code(stores.catalog.untag(&a, &tag, &TagRules::default()).await), "not-found");
     assert_eq!(code(named(&stores, &a, "v1").await), "not-found");
     stores.catalog.resolve(&a, &Selector::Digest(manifest.digest())).await.unwrap();
 }
@@ -211,30 +221,73 @@ pub async fn pages_repositories(harness: impl Harness) {
     assert_eq!((&page.items[..], page.more), (&all[2..], false));
 }
 
-/// Oldest first, with what the specification wants in their descriptors, for a subject that need not exist.
+/// In digest order, with what the specification wants in their descriptors, for a subject that need not exist.
 pub async fn lists_referrers(harness: impl Harness) {
     let stores = harness.stores();
     let (a, b) = (repository("a"), repository("b"));
     let subject = Digest::sha256(b"not there");
-    assert_eq!(stores.catalog.referrers(&a, &subject).await.unwrap(), []);
+    let of = |name: &RepositoryName, artifact_type: Option<&str>, after: Option<Digest>, limit: usize| {
+        let (catalog, name) = (Arc::clone(&stores.catalog), name.clone());
+        let of = ReferrersOf { subject, artifact_type: artifact_type.map(str::to_owned), after, limit };
+        async move { catalog.referrers(&name, &of).await.unwrap() }
+    };
+    let nothing = Page { items: vec![], more: false };
+    assert_eq!(of(&a, None, None, 10).await, nothing);
     let mut expected = Vec::new();
-    for seed in 100..103 {
+    for seed in 100..104 {
         let mut more =
             format!(r#","subject":{}"#, entry("application/vnd.oci.image.manifest.v1+json", subject, 9));
-        write!(more, r#","artifactType":"application/x.{seed}","annotations":{{"k":"{seed}"}}"#).unwrap();
+        write!(more, r#","annotations":{{"k":"{seed}"}}"#).unwrap();
+        if seed % 2 == 0 {
+            write!(more, r#","artifactType":"application/x.even""#).unwrap();
+        }
         let manifest = simple(&stores, &a, seed, &more).await;
         stored(&stores, &a, &manifest, &[]).await;
-        expected.push(manifest);
+        expected.push(manifest.referrer_descriptor());
     }
-    let found = stores.catalog.referrers(&a, &subject).await.unwrap();
-    let digests: Vec<Digest> = expected.iter().map(|manifest| manifest.digest()).collect();
-    assert_eq!(found.iter().map(|descriptor| descriptor.digest).collect::<Vec<_>>(), digests);
-    assert_eq!(found[1].artifact_type.as_deref(), Some("application/x.101"));
-    assert_eq!(found[1].annotations.get("k").map(String::as_str), Some("101"));
-    assert_eq!(found[1].size, expected[1].size());
-    assert_eq!(stores.catalog.referrers(&b, &subject).await.unwrap(), []);
-    stores.catalog.delete_manifest(&a, &digests[0]).await.unwrap();
-    assert_eq!(stores.catalog.referrers(&a, &subject).await.unwrap().len(), 2);
+    assert_eq!(expected[1].annotations.get("k").map(String::as_str), Some("101"));
+    assert_eq!(expected[1].artifact_type.as_deref(), Some(CONFIG));
+    expected.sort_by_key(|descriptor| descriptor.digest);
+    let digests: Vec<Digest> = expected.iter().map(|descriptor| descriptor.digest).collect();
+    assert_eq!(of(&a, None, None, 4).await, Page { items: expected.clone(), more: false });
+    assert_eq!(of(&a, None, None, 3).await, Page { items: expected[..3].to_vec(), more: true });
+    assert_eq!(of(&a, None, Some(digests[0]), 2).await, Page { items: expected[1..3].to_vec(), more: true });
+    assert_eq!(of(&a, None, Some(digests[3]), 2).await, nothing);
+    assert_eq!(of(&b, None, None, 10).await, nothing);
+    // A filter is applied before a page is cut, and a config's type stands for one that is not said.
+    for (wanted, count) in [("application/x.even", 2), (CONFIG, 2), ("x/y", 0)] {
+        let items: Vec<_> = expected
+            .iter()
+            .filter(|descriptor| descriptor.artifact_type.as_deref() == Some(wanted))
+            .cloned()
+            .collect();
+        assert_eq!(items.len(), count, "{wanted}");
+        assert_eq!(of(&a, Some(wanted), None, 2).await, Page { items: items.clone(), more: false });
+        assert_eq!(of(&a, Some(wanted), None, 1).await.more, count > 1, "{wanted}");
+    }
+    stores.catalog.delete_manifest(&a, &digests[0], &ImmutableTags::default()).await.unwrap();
+    assert_eq!(of(&a, None, None, 10).await.items, expected[1..]);
+}
+
+/// Annotations of others do not make a page that no client would read.
+pub async fn a_page_of_referrers_is_bounded_in_bytes(harness: impl Harness) {
+    let stores = harness.stores();
+    let a = repository("a");
+    let subject = Digest::sha256(b"not there");
+    let padding = "x".repeat(REFERRERS_BYTES / 2);
+    for seed in 104..108 {
+        let mut more =
+            format!(r#","subject":{}"#, entry("application/vnd.oci.image.manifest.v1+json", subject, 9));
+        write!(more, r#","annotations":{{"k":"{padding}"}}"#).unwrap();
+        let manifest = simple(&stores, &a, seed, &more).await;
+        stored(&stores, &a, &manifest, &[]).await;
+    }
+    let mut of = ReferrersOf { subject, artifact_type: None, after: None, limit: 1000 };
+    let first = stores.catalog.referrers(&a, &of).await.unwrap();
+    assert_eq!((first.items.len(), first.more), (2, true));
+    of.after = Some(first.items[1].digest);
+    let second = stores.catalog.referrers(&a, &of).await.unwrap();
+    assert_eq!((second.items.len(), second.more), (2, false));
 }
 
 /// Content being present is no right to it.
@@ -278,7 +331,7 @@ pub async fn unlinks(harness: impl Harness) {
     stores.catalog.unlink(&b, &config).await.unwrap();
     assert_eq!(code(stores.catalog.unlink(&b, &config).await), "not-found");
     assert_eq!(stores.catalog.linked(&a, &config).await.unwrap(), Some(20));
-    stores.catalog.delete_manifest(&a, &manifest.digest()).await.unwrap();
+    stores.catalog.delete_manifest(&a, &manifest.digest(), &ImmutableTags::default()).await.unwrap();
     stores.catalog.unlink(&a, &config).await.unwrap();
     assert_eq!(code(stores.catalog.unlink(&repository("never"), &config).await), "not-found");
 }
@@ -290,7 +343,7 @@ pub async fn names_survive_reopening(harness: impl Harness) {
         let stores = harness.stores();
         let manifest = simple(&stores, &a, 112, "").await;
         stored(&stores, &a, &manifest, &["v1", "v2"]).await;
-        stores.catalog.untag(&a, &"v2".parse().unwrap()).await.unwrap();
+        stores.catalog.untag(&a, &"v2".parse().unwrap(), &TagRules::default()).await.unwrap();
         manifest
     };
     let Some(harness) = harness.reopened() else { return };
@@ -387,24 +440,24 @@ pub async fn dropped_calls_happen_wholly_or_not_at_all(harness: impl Harness) {
     let config = Digest::sha256(&content(103, 20));
     let (digest, tag) = (manifest.digest(), "v1".parse::<Tag>().unwrap());
     let put_it = async || put(&stores, &a, &manifest, &["v1", "v2"], Completeness::Strict).await;
-    let stored_again = async || put_it().await.unwrap();
+    let stored_again = async || assert_eq!(code(put_it().await), "ok");
     let tags = async || {
         let page = stores.catalog.tags(&a, None, 10).await.unwrap();
         page.items.iter().map(|tag| tag.as_str().to_owned()).collect::<Vec<_>>()
     };
 
-    let gone = async || drop(stores.catalog.delete_manifest(&a, &digest).await);
+    let gone = async || drop(stores.catalog.delete_manifest(&a, &digest, &ImmutableTags::default()).await);
     dropped_at_each_await(gone, put_it, &["ok"], async || {
         assert_eq!(named(&stores, &a, "v2").await.unwrap(), digest);
         assert_eq!(tags().await, ["v1", "v2"]);
     })
     .await;
-    let untag = async || stores.catalog.untag(&a, &tag).await;
+    let untag = async || stores.catalog.untag(&a, &tag, &TagRules::default()).await;
     dropped_at_each_await(stored_again, untag, &["ok", "not-found"], async || {
         assert_eq!(tags().await, ["v2"]);
     })
     .await;
-    let delete = async || stores.catalog.delete_manifest(&a, &digest).await;
+    let delete = async || stores.catalog.delete_manifest(&a, &digest, &ImmutableTags::default()).await;
     dropped_at_each_await(stored_again, delete, &["ok", "not-found"], async || {
         assert_eq!(tags().await, [""; 0]);
         assert_eq!(code(stores.catalog.resolve(&a, &Selector::Digest(digest)).await), "not-found");

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pier_content::{
-    Blob, BlobInfo, BlobStore, ByteRange, Catalog, Claim, Error, Ingest, IngestKey, Opened, Page,
-    PutManifest, Result, Source, Subject,
+    Blob, BlobInfo, BlobStore, ByteRange, Catalog, Claim, Error, ImmutableTags, Ingest, IngestKey, Opened,
+    Page, PutManifest, ReferrersOf, Result, Source, Stored, Subject, TagMove, TagRules,
+    catalog::REFERRERS_BYTES,
 };
 use pier_oci::{
     Descriptor, Digest, MAX_MANIFEST_BYTES, Manifest, ManifestError, Reference, Repository, RepositoryName,
@@ -76,27 +77,41 @@ fn read(tree: &Tree, digest: &Digest, limit: u64) -> Result<Manifest> {
     })
 }
 
-/// Those whose subject is `digest`, and what a tag of the referrers tag schema lists, each once.
-fn referrers(tree: &Tree, repository: &RepositoryName, digest: &Digest) -> Result<Vec<Descriptor>> {
-    let mut found: Vec<Descriptor> = Vec::new();
+/// The manifests of a repository that refer to a subject, in the order of their digests, those behind `after`.
+fn referrers(
+    tree: &Tree,
+    repository: &RepositoryName,
+    subject: &Digest,
+    after: Option<&Digest>,
+) -> Result<Vec<Manifest>> {
+    let mut found = Vec::new();
     for revision in tree.names(repository)?.revisions {
-        let manifest = match read(tree, &revision, MAX_MANIFEST_BYTES) {
-            Ok(manifest) => manifest,
+        if after.is_some_and(|after| revision <= *after) {
+            continue;
+        }
+        match read(tree, &revision, MAX_MANIFEST_BYTES) {
+            Ok(manifest) if manifest.subject().is_some_and(|named| named.digest == *subject) => {
+                found.push(manifest);
+            }
+            Ok(_) => {}
             // Another manifest that is damaged is no reason to refuse this one.
             Err(error)
                 if matches!(error, Error::NotFound { .. } | Error::Invalid { .. })
                     || error.is_integrity() =>
             {
                 tracing::warn!(error = &error as &dyn std::error::Error, "cannot be a referrer");
-                continue;
             }
             Err(error) => return Err(error),
-        };
-        if manifest.subject().is_some_and(|subject| subject.digest == *digest) {
-            found.push(manifest.referrer_descriptor());
         }
     }
-    if let Ok(schema) = format!("{}-{}", digest.algorithm(), digest.hex()).parse::<Tag>()
+    Ok(found)
+}
+
+/// Those, and what a tag of the referrers tag schema lists, each once.
+fn all_referrers(tree: &Tree, repository: &RepositoryName, subject: &Digest) -> Result<Vec<Descriptor>> {
+    let mut found: Vec<Descriptor> =
+        referrers(tree, repository, subject, None)?.iter().map(Manifest::referrer_descriptor).collect();
+    if let Ok(schema) = format!("{}-{}", subject.algorithm(), subject.hex()).parse::<Tag>()
         && let Some(list) = tree.tag(repository, &schema)?
         && let View::Index(index) = read(tree, &list, MAX_MANIFEST_BYTES)?.view()
     {
@@ -143,7 +158,8 @@ impl Source for DistributionFolder {
     }
 
     async fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>> {
-        Catalog::referrers(self, &repository.name, digest).await
+        let (repository, digest) = (repository.name.clone(), *digest);
+        self.ask(move |tree| all_referrers(tree, &repository, &digest)).await
     }
 }
 
@@ -184,7 +200,7 @@ impl BlobStore for DistributionFolder {
 
 #[async_trait]
 impl Catalog for DistributionFolder {
-    async fn put_manifest(&self, _: PutManifest) -> Result<()> {
+    async fn put_manifest(&self, _: PutManifest) -> Result<Stored> {
         Err(READ_ONLY)
     }
 
@@ -192,12 +208,24 @@ impl Catalog for DistributionFolder {
         self.selected(repository, selector, MAX_MANIFEST_BYTES).await.map(Arc::new)
     }
 
-    async fn delete_manifest(&self, _: &RepositoryName, _: &Digest) -> Result<()> {
+    async fn delete_manifest(&self, _: &RepositoryName, _: &Digest, _: &ImmutableTags) -> Result<()> {
         Err(READ_ONLY)
     }
 
-    async fn untag(&self, _: &RepositoryName, _: &Tag) -> Result<()> {
+    async fn untag(&self, _: &RepositoryName, _: &Tag, _: &TagRules) -> Result<()> {
         Err(READ_ONLY)
+    }
+
+    /// The last move alone: of those before the folder knows where they led, and not in which order.
+    async fn tag_history(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        limit: usize,
+    ) -> Result<Vec<TagMove>> {
+        let (repository, tag) = (repository.clone(), tag.clone());
+        let last = self.ask(move |tree| tree.last_move(&repository, &tag)).await?;
+        Ok(last.into_iter().take(limit).collect())
     }
 
     async fn tags(
@@ -217,9 +245,25 @@ impl Catalog for DistributionFolder {
         Ok(page(names.into_iter().filter(|name| is_behind(name.as_str(), after)), limit))
     }
 
-    async fn referrers(&self, repository: &RepositoryName, digest: &Digest) -> Result<Vec<Descriptor>> {
-        let (repository, digest) = (repository.clone(), *digest);
-        self.ask(move |tree| referrers(tree, &repository, &digest)).await
+    async fn referrers(&self, repository: &RepositoryName, of: &ReferrersOf) -> Result<Page<Descriptor>> {
+        let (repository, wanted) = (repository.clone(), of.clone());
+        let found = self
+            .ask(move |tree| referrers(tree, &repository, &wanted.subject, wanted.after.as_ref()))
+            .await?;
+        let mut left = REFERRERS_BYTES;
+        let is_wanted = |manifest: &&Manifest| {
+            of.artifact_type.is_none() || manifest.artifact_type() == of.artifact_type.as_deref()
+        };
+        let mut found = found.iter().filter(is_wanted).peekable();
+        let mut items = Vec::new();
+        while items.len() < of.limit
+            && left > 0
+            && let Some(manifest) = found.next()
+        {
+            left = left.saturating_sub(manifest.bytes().len());
+            items.push(manifest.referrer_descriptor());
+        }
+        Ok(Page { items, more: found.peek().is_some() })
     }
 
     /// A blob that the repository shows is shown already, and there are no leases to renew.

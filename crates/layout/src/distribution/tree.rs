@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use pier_content::{BlobInfo, Result, Subject};
+use pier_content::{BlobInfo, Result, Subject, TagMove};
 use pier_oci::{Algorithm, Digest, RepositoryName, Tag};
 
 use crate::{
@@ -163,6 +163,17 @@ impl Tree {
             Some(repository) => named(&repository, tag),
             None => Ok(None),
         }
+    }
+
+    /// What a tag names, and since when.
+    pub(super) fn last_move(&self, name: &RepositoryName, tag: &Tag) -> Result<Option<TagMove>> {
+        let Some(repository) = self.repository(name)? else { return Ok(None) };
+        let Some(current) = descend(&repository, &[MANIFESTS, TAGS, tag.as_str(), CURRENT])? else {
+            return Ok(None);
+        };
+        let (Some(digest), Some(file)) = (read_link(&current)?, current.file(LINK)?) else { return Ok(None) };
+        let at = file.metadata().and_then(|found| found.modified()).at("stat", &current.path_of(LINK))?;
+        Ok(Some(TagMove { digest: Some(digest), at }))
     }
 
     /// The tags of a repository, in byte order; `None` when there is no such repository.

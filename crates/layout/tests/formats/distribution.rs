@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
 use pier_content::{
-    BlobStore, ByteRange, Catalog, Claim, Completeness, Error, Ingest, IngestKey, Memory, Mounted,
-    PutManifest, Result, Source, Subject, Target,
+    BlobStore, ByteRange, Catalog, Claim, Completeness, Error, ImmutableTags, Ingest, IngestKey, Memory,
+    Mounted, PutManifest, ReferrersOf, Result, Source, Subject, TagRules, Target,
 };
 use pier_layout::DistributionFolder;
 use pier_oci::{Descriptor, Digest, MediaType, Repository, RepositoryName, Selector};
@@ -211,6 +211,8 @@ async fn a_tag_moves_and_its_past_is_kept() {
     write(&folder, &new, "team/app", &["v1"]).await;
     let found = Catalog::resolve(&folder, &name("team/app"), &Selector::Tag(tag("v1"))).await.unwrap();
     assert_eq!(found.digest(), new.root.digest);
+    let history = folder.tag_history(&name("team/app"), &tag("v1"), 9).await.unwrap();
+    assert_eq!(history.iter().map(|moved| moved.digest).collect::<Vec<_>>(), [Some(new.root.digest)]);
     for image in [&old, &new] {
         assert!(link(place.path(), "_manifests/tags/v1/index", &image.root.digest).exists());
     }
@@ -233,15 +235,16 @@ async fn a_served_folder_is_only_read() {
         manifest: Arc::new(image.manifests[0].parse().unwrap()),
         tags: vec![tag("v2")],
         completeness: Completeness::Strict,
+        rules: TagRules::default(),
     };
     let session = "00000000-0000-4000-8000-000000000000".parse().unwrap();
     for refused in [
         folder.ingest(key(unknown)).await.map(drop),
         folder.ingest(IngestKey::NewUpload(session)).await.map(drop),
         BlobStore::delete(&folder, &layer).await,
-        Catalog::put_manifest(&folder, put).await,
-        folder.untag(&repository, &tag("v1")).await,
-        folder.delete_manifest(&repository, &image.root.digest).await,
+        Catalog::put_manifest(&folder, put).await.map(drop),
+        folder.untag(&repository, &tag("v1"), &TagRules::default()).await,
+        folder.delete_manifest(&repository, &image.root.digest, &ImmutableTags::default()).await,
         folder.link(&repository, &unknown, Claim::Proven).await.map(drop),
         folder.unlink(&repository, &layer).await,
     ] {
@@ -265,7 +268,7 @@ async fn all_names_go_into_another_catalog() {
         let bytes = bytes_of(&memory, &blob.descriptor.digest).await.unwrap();
         assert_eq!(bytes, blob.content.bytes().unwrap());
     }
-    memory.delete_manifest(&name("team/app"), &flat().root.digest).await.unwrap();
+    memory.delete_manifest(&name("team/app"), &flat().root.digest, &ImmutableTags::default()).await.unwrap();
     assert_eq!(verified_data(place.path()), all_of(&flat()));
 }
 
@@ -279,18 +282,37 @@ async fn referrers_are_found_by_subject_and_by_tag() {
         let layer = Layer::random(seed, 100);
         ImageBuilder::new().subject(&image.root).artifact_type("application/vnd.example").layer(layer).build()
     };
-    let (one, other) = (signature(1), signature(2));
+    let (one, two) = (signature(1), signature(2));
     write(&folder, &one, "team/app", &[]).await;
+    write(&folder, &two, "team/app", &[]).await;
     // Without a subject, in a list as clients keep it at registries without the referrers API.
-    let listed = IndexBuilder::new().child(&other).build();
+    let other = ImageBuilder::new().layer(Layer::random(3, 100)).build();
+    let listed = IndexBuilder::new().child(&other).child(&one).build();
     let schema = format!("sha256-{}", image.root.digest.hex());
     write(&folder, &listed, "team/app", &[&schema]).await;
-    let found = Catalog::referrers(&folder, &name("team/app"), &image.root.digest).await.unwrap();
-    let mut found: Vec<Digest> = found.iter().map(|descriptor| descriptor.digest).collect();
+    let all = Source::referrers(&folder, &place("team/app"), &image.root.digest).await.unwrap();
+    let all: Vec<Digest> = all.iter().map(|descriptor| descriptor.digest).collect();
+    let mut found = vec![one.root.digest, two.root.digest];
     found.sort();
-    let mut expected = vec![one.root.digest, other.root.digest];
-    expected.sort();
-    assert_eq!(found, expected);
+    assert_eq!(all, [found[0], found[1], other.root.digest]);
+    // As a registry asks: lists under tags are its own to look for.
+    let of = |artifact_type: &str, after, limit| ReferrersOf {
+        subject: image.root.digest,
+        artifact_type: Some(artifact_type.to_owned()),
+        after,
+        limit,
+    };
+    let type_of_all = "application/vnd.example";
+    for (of, expected) in [
+        (of(type_of_all, None, 9), &found[..]),
+        (of(type_of_all, None, 1), &found[..1]),
+        (of(type_of_all, Some(found[0]), 9), &found[1..]),
+        (of("application/vnd.other", None, 9), &[]),
+    ] {
+        let page = Catalog::referrers(&folder, &name("team/app"), &of).await.unwrap();
+        let items: Vec<Digest> = page.items.iter().map(|descriptor| descriptor.digest).collect();
+        assert_eq!((items.as_slice(), page.more), (expected, of.limit == 1), "{of:?}");
+    }
 }
 
 // What strangers may have done to the folder.

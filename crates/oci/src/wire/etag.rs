@@ -18,12 +18,43 @@ pub fn lists(header: &str, digest: &Digest) -> bool {
     })
 }
 
+/// What a list of ETags names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// `*`: whatever there is.
+    Anything,
+    /// Content. ETags that are no digests name nothing here and are left out.
+    Digests(Vec<Digest>),
+}
+
+/// The content that a list of ETags names, for `If-Match`.
+pub fn listed(header: &str) -> Listed {
+    let mut digests = Vec::new();
+    for tag in header.split(',').map(str::trim) {
+        if tag == "*" {
+            return Listed::Anything;
+        }
+        let tag = tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"');
+        digests.extend(tag.parse::<Digest>());
+    }
+    Listed::Digests(digests)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::strategies;
+
+    #[test]
+    fn a_list_is_taken_apart() {
+        let (one, two) = (Digest::sha256(b"a"), Digest::sha256(b"b"));
+        let header = format!("{}, W/{} , \"other\", {two}", of(&one), of(&one));
+        assert_eq!(listed(&header), Listed::Digests(vec![one, one, two]));
+        assert_eq!(listed(""), Listed::Digests(vec![]));
+        assert_eq!(listed(&format!("{}, *", of(&one))), Listed::Anything);
+    }
 
     #[test]
     fn a_list_holds_its_members() {

@@ -2,9 +2,13 @@
 
 use super::query::percent_encoded;
 
-/// The header's value: the same list, `limit` items behind `last`.
-pub fn to_next_page(path: &str, limit: usize, last: &str) -> String {
-    format!("<{path}?n={limit}&last={}>; rel=\"next\"", percent_encoded(last))
+/// The header's value: the same list, with these parameters.
+pub fn to_next_page<'a>(path: &str, parameters: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let parameters: Vec<_> = parameters
+        .into_iter()
+        .map(|(name, value)| format!("{}={}", percent_encoded(name), percent_encoded(value)))
+        .collect();
+    format!("<{path}?{}>; rel=\"next\"", parameters.join("&"))
 }
 
 /// The target of the link to the next page, if a header's value has one.
@@ -39,7 +43,7 @@ mod tests {
 
     #[test]
     fn what_one_side_writes_the_other_reads() {
-        let header = to_next_page("/v2/a/b/tags/list", 2, "a b/ü");
+        let header = to_next_page("/v2/a/b/tags/list", [("n", "2"), ("last", "a b/ü")]);
         assert_eq!(header, r#"</v2/a/b/tags/list?n=2&last=a%20b%2F%C3%BC>; rel="next""#);
         assert_eq!(next_page(&header), Some("/v2/a/b/tags/list?n=2&last=a%20b%2F%C3%BC"));
     }
@@ -56,11 +60,12 @@ mod tests {
         #[test]
         fn what_is_written_is_read(name in strategies::repository_name(), limit: usize, last: String) {
             let path = format!("/v2/{name}/tags/list");
-            let header = to_next_page(&path, limit, &last);
+            let limit = limit.to_string();
+            let header = to_next_page(&path, [("n", limit.as_str()), ("last", &last)]);
             let (found, query) = next_page(&header).and_then(|target| target.split_once('?')).unwrap();
             prop_assert_eq!(found, path);
             let query = Query::parse(query);
-            prop_assert_eq!(query.first("n"), Some(&*limit.to_string()));
+            prop_assert_eq!(query.first("n"), Some(&*limit));
             prop_assert_eq!(query.first("last"), Some(&*last));
         }
 

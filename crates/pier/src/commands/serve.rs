@@ -30,6 +30,7 @@ pub(crate) async fn run(options: &Serve, config: &Config) -> Result<Status, Fail
         max_blob_bytes: section.max_blob_bytes,
         idle_timeout: section.idle_timeout,
         max_uploads: section.max_uploads,
+        immutable: section.immutable_tags.iter().cloned().collect(),
         completeness: match section.manifests {
             Manifests::Complete => Completeness::Strict,
             Manifests::Sparse => Completeness::Sparse,

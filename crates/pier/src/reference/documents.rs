@@ -61,7 +61,7 @@ fn command_lines(text: &str) -> Vec<&str> {
             _ => continue,
         };
         if typed.starts_with("pier ") {
-            lines.push(typed.split([';', '|', '&', '#']).next().unwrap_or(typed).trim_end());
+            lines.push(typed.split([';', '|', '&', '#', '>']).next().unwrap_or(typed).trim_end());
         }
     }
     lines

@@ -21,6 +21,7 @@ use pier_oci::{
 };
 use pier_registry::{ResponseBody, refusal};
 
+pub(super) use self::turns::network;
 use self::{
     credential::Credential,
     users::{Refused, Verified},
@@ -67,7 +68,7 @@ pub(crate) enum Identity {
 /// What may be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// To ask whether one may come in: `/v2/`, and what is no end-point at all.
+    /// To ask what this is and whether one may come in: `/v2/`, the list of extensions, and what is no end-point at all.
     Greet,
     /// Read a repository's content and lists.
     Pull,
@@ -182,7 +183,7 @@ impl Asked {
             return Self { repository: None, action: Action::Greet };
         };
         let action = match (&endpoint, method) {
-            (Endpoint::Base, _) => Action::Greet,
+            (Endpoint::Base | Endpoint::Extensions, _) => Action::Greet,
             (Endpoint::Catalog, _) => Action::Catalog,
             // To ask how far an upload has come, or to give it up, is a part of pushing.
             (Endpoint::Uploads { .. } | Endpoint::Upload { .. }, _) => Action::Push,
@@ -231,6 +232,7 @@ mod tests {
                 check(&method, path, None, Action::Greet);
             }
         }
+        check(&Method::GET, "/v2/_oci/ext/discover", None, Action::Greet);
         check(&Method::GET, "/v2/_catalog", None, Action::Catalog);
         for read in [Method::GET, Method::HEAD] {
             check(&read, "/v2/a/b/manifests/1", app, Action::Pull);

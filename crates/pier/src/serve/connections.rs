@@ -31,10 +31,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     access::Access,
+    crowd::{Crowd, Seat},
     host_check::HostCheck,
     observed::{ObservedBody, ObservedSocket},
     origin_check,
-    pulse::{HEAD_TIMEOUT, Pulse, Verdict},
+    pulse::{Patience, Pulse, Verdict},
     socket,
     tls::Tls,
     watched::Reload,
@@ -80,6 +81,7 @@ pub(crate) struct Connections {
     tasks: JoinSet<()>,
     server: Arc<Server>,
     max: usize,
+    crowd: Crowd,
 }
 
 /// How clients get in.
@@ -103,8 +105,7 @@ struct Server {
     builder: auto::Builder<TokioExecutor>,
     tls: Option<Tls>,
     guard: Guard,
-    /// How long a client may take nothing of what is sent to it.
-    stall: Duration,
+    patience: Patience,
     stopping: CancellationToken,
 }
 
@@ -147,10 +148,17 @@ impl Connections {
             builder,
             tls,
             guard: Guard { hosts, access },
-            stall: section.idle_timeout,
+            patience: Patience {
+                head: section.head_timeout,
+                keep_alive: section.keep_alive,
+                stall: section.idle_timeout,
+            },
             stopping: CancellationToken::new(),
         };
-        Self { tasks: JoinSet::new(), server: Arc::new(server), max: max.get() }
+        // One host alone must not keep all others out.
+        let of_one = section.max_connections_per_address.map_or(max.get().div_ceil(2), NonZeroUsize::get);
+        let crowd = Crowd::new(of_one);
+        Self { tasks: JoinSet::new(), server: Arc::new(server), max: max.get(), crowd }
     }
 
     /// Whether another connection may be taken. Those that wait meanwhile wait in the kernel.
@@ -166,10 +174,17 @@ impl Connections {
         self.tasks.len()
     }
 
-    /// Serves a connection on a task of its own.
+    /// Serves a connection on a task of its own, or closes it when its host has too many.
     pub(crate) fn start(&mut self, (stream, peer): (TcpStream, SocketAddr)) {
+        let Some(seat) = self.crowd.enter(peer.ip()) else {
+            tracing::debug!(%peer, "a connection is closed: its host has too many");
+            return;
+        };
         let server = Arc::clone(&self.server);
-        self.tasks.spawn(async move { server.serve(stream, peer.ip()).await });
+        self.tasks.spawn(async move {
+            let _seat: Seat = seat;
+            server.serve(stream, peer.ip()).await;
+        });
     }
 
     /// Waits for any connection to end.
@@ -190,10 +205,10 @@ impl Connections {
 
 impl Server {
     async fn serve(&self, stream: TcpStream, peer: IpAddr) {
-        if let Err(error) = socket::prepare(&stream, self.stall) {
+        if let Err(error) = socket::prepare(&stream, self.patience.stall) {
             tracing::debug!(%error, "cannot set up a connection");
         }
-        let pulse = Arc::new(Pulse::new(self.stall, Instant::now()));
+        let pulse = Arc::new(Pulse::new(self.patience, Instant::now()));
         let Some(tls) = &self.tls else {
             let socket = FileSocket::new(stream);
             let registry = self.registry.connection(socket.queue());
@@ -201,7 +216,7 @@ impl Server {
             return self.converse(socket, pulse, registry, peer).await;
         };
         let observe = |stream| ObservedSocket { socket: TokioIo::new(stream), pulse: Arc::clone(&pulse) };
-        let handshake = timeout(HEAD_TIMEOUT, tls.accept(stream, observe));
+        let handshake = timeout(self.patience.head, tls.accept(stream, observe));
         let outcome = tokio::select! {
             outcome = handshake => outcome.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
             // Nothing was asked yet.

@@ -7,10 +7,10 @@
 //!
 //! | the connection | may last |
 //! |---|---|
-//! | has sent no whole head of a first request, or a part of another's (HTTP/1) | [`HEAD_TIMEOUT`] |
-//! | waits between requests | [`KEEP_ALIVE`] |
+//! | has sent no whole head of a first request, or a part of another's (HTTP/1) | [`Patience::head`] |
+//! | waits between requests | [`Patience::keep_alive`] |
 //! | has a request in hand | as long as the handler takes, whose waits have bounds of their own |
-//! | does not take what is sent | the idle timeout of the configuration |
+//! | does not take what is sent | [`Patience::stall`] |
 //!
 //! Over HTTP/2 pings move bytes for ever, so there only what is taken of bodies counts: a client that takes none of at
 //! least 256 KiB in the idle timeout is given up, however alive it is otherwise.
@@ -23,19 +23,22 @@ use std::{
 use http::Version;
 use tokio::time::Instant;
 
-/// How long a client may take to send the head of a request.
-pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long a connection may wait for its next request: longer than the pools of clients keep one (90 seconds in Go),
-/// so that it is the client who closes, and no request meets a connection that is just being closed.
-pub(super) const KEEP_ALIVE: Duration = Duration::from_mins(2);
+/// How long a client is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// For the head of a request, and for the handshake of TLS before the first.
+    pub(super) head: Duration,
+    /// For its next request.
+    pub(super) keep_alive: Duration,
+    /// To take anything of what is sent to it.
+    pub(super) stall: Duration,
+}
 
 /// What moves on one connection.
 #[derive(Debug)]
 pub(super) struct Pulse {
     state: Mutex<State>,
-    /// How long the client may take nothing of what is sent to it.
-    stall: Duration,
+    patience: Patience,
 }
 
 /// What follows from a pulse.
@@ -86,7 +89,7 @@ enum Phase {
 
 impl Pulse {
     /// Of a connection that was opened now.
-    pub(super) fn new(stall: Duration, now: Instant) -> Self {
+    pub(super) fn new(patience: Patience, now: Instant) -> Self {
         let state = State {
             protocol: Protocol::Http1,
             handled: 0,
@@ -95,27 +98,28 @@ impl Pulse {
             head_since: Some(now),
             blocked_since: None,
         };
-        Self { state: Mutex::new(state), stall }
+        Self { state: Mutex::new(state), patience }
     }
 
     /// How often to ask for a verdict at least: a connection may get less time than it had when it was judged last.
     pub(super) fn interval(&self) -> Duration {
-        self.stall.min(HEAD_TIMEOUT)
+        self.patience.stall.min(self.patience.head)
     }
 
     pub(super) fn judge(&self, now: Instant) -> Verdict {
+        let Patience { head, keep_alive, stall } = self.patience;
         let state = self.lock();
         let stuck = |why| Verdict::Stuck { why };
         let (deadline, verdict) = if let Some(since) = state.blocked_since {
-            (since + self.stall, stuck("the client takes nothing"))
+            (since + stall, stuck("the client takes nothing"))
         } else if state.handled > 0 {
             return Verdict::Alive { until: now + self.interval() };
         } else if state.sending > 0 {
-            (state.progress + self.stall, stuck("the client takes nothing"))
+            (state.progress + stall, stuck("the client takes nothing"))
         } else if let Some(since) = state.head_since {
-            (since + HEAD_TIMEOUT, stuck("the client sends no whole request"))
+            (since + head, stuck("the client sends no whole request"))
         } else {
-            (state.progress + KEEP_ALIVE, Verdict::Idle)
+            (state.progress + keep_alive, Verdict::Idle)
         };
         if deadline <= now { verdict } else { Verdict::Alive { until: deadline.min(now + self.interval()) } }
     }
@@ -190,13 +194,16 @@ mod tests {
     use super::*;
 
     const STALL: Duration = Duration::from_mins(1);
+    const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+    const KEEP_ALIVE: Duration = Duration::from_mins(2);
     const SECOND: Duration = Duration::from_secs(1);
     const SENDS_NOTHING: Verdict = Verdict::Stuck { why: "the client sends no whole request" };
     const TAKES_NOTHING: Verdict = Verdict::Stuck { why: "the client takes nothing" };
 
     fn pulse() -> (Arc<Pulse>, Instant) {
         let start = Instant::now();
-        (Arc::new(Pulse::new(STALL, start)), start)
+        let patience = Patience { head: HEAD_TIMEOUT, keep_alive: KEEP_ALIVE, stall: STALL };
+        (Arc::new(Pulse::new(patience, start)), start)
     }
 
     /// Checks that the verdict falls at `deadline` and no earlier.

@@ -6,6 +6,8 @@
 )]
 
 mod htpasswd;
+mod http2;
+mod limits;
 mod login;
 mod logs;
 mod server;

@@ -64,6 +64,7 @@ fn json_has_the_keys_and_types_that_its_page_shows() {
         ("pier tags", tags),
         ("errors", serde_json::from_str(&error).unwrap()),
         ("pier fsck", serde_json::from_str(&fsck).unwrap()),
+        ("pier history", store.json_of(&["history", "team/app:1"])),
         ("pier images", store.json_of(&["images"])),
         ("pier prune", store.json_of(&["prune"])),
         ("pier rm", store.json_of(&["rm", "team/app:1"])),

@@ -16,6 +16,7 @@ mod delete;
 mod faults;
 mod fsck;
 mod help;
+mod history;
 mod images;
 mod inspect;
 mod json;

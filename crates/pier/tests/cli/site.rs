@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::Method;
-use pier_content::{Completeness, PutManifest};
+use pier_content::{Completeness, PutManifest, TagRules};
 use pier_oci::{Digest, Reference, Tag};
 use pier_testkit::{
     faults::{FaultyProxy, Script},
@@ -68,6 +68,7 @@ impl Site {
             manifest: Arc::new(image.manifests.last().unwrap().parse().unwrap()),
             tags: tags.iter().map(|tag| tag.parse::<Tag>().unwrap()).collect(),
             completeness: Completeness::Strict,
+            rules: TagRules::default(),
         };
         self.registry.catalog().put_manifest(put).await.unwrap();
     }

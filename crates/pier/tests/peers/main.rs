@@ -11,7 +11,9 @@
 mod containerd;
 mod docker;
 mod image;
+mod nginx;
 mod registry;
+mod secured;
 mod skopeo;
 
 use std::collections::BTreeMap;

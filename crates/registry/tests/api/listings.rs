@@ -1,8 +1,12 @@
-//! End-8 and the catalog.
+//! End-8, end-12 and the catalog.
 
-use serde_json::json;
+use pier_oci::Digest;
+use pier_registry::Registry;
+use serde_json::{Value, json};
 
-use crate::support::{get, push_image, put, registry, registry_with, settings};
+use crate::support::{get, image, push, push_image, put, registry, registry_with, send, settings};
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 #[tokio::test]
 async fn tags_come_sorted_and_in_pages() {
@@ -17,10 +21,12 @@ async fn tags_come_sorted_and_in_pages() {
 
     let first = get(&registry, "/v2/a/b/tags/list?n=2").await.is(200);
     assert_eq!(first.json()["tags"], json!(["A", "a"]));
-    assert_eq!(first.header("link"), r#"</v2/a/b/tags/list?n=2&last=a>; rel="next""#);
+    assert_eq!(first.header("link"), r#"</v2/a/b/tags/list?n=2&cursor=dGE>; rel="next""#);
     let second = get(&registry, "/v2/a/b/tags/list?n=2&last=a").await.is(200);
     assert_eq!(second.json()["tags"], json!(["b", "c"]));
     assert_eq!(second.header("link"), "");
+    let followed = get(&registry, "/v2/a/b/tags/list?n=2&cursor=dGE").await.is(200);
+    assert_eq!(followed.body, second.body);
 
     let unknown = get(&registry, "/v2/a/b/tags/list?last=Z").await.is(200);
     assert_eq!(unknown.json()["tags"], json!(["a", "b", "c"]));
@@ -41,7 +47,113 @@ async fn repositories_come_sorted_and_in_pages_of_limited_size() {
     }
     let first = get(&registry, "/v2/_catalog?n=100").await.is(200);
     assert_eq!(first.json(), json!({ "repositories": ["a/b", "b"] }));
-    assert_eq!(first.header("link"), r#"</v2/_catalog?n=2&last=b>; rel="next""#);
-    let second = get(&registry, "/v2/_catalog?n=2&last=b").await.is(200);
+    assert_eq!(first.header("link"), r#"</v2/_catalog?n=2&cursor=Y2I>; rel="next""#);
+    let second = get(&registry, "/v2/_catalog?n=2&cursor=Y2I").await.is(200);
     assert_eq!((second.json(), second.header("link")), (json!({ "repositories": ["c"] }), ""));
+}
+
+#[tokio::test]
+async fn a_cursor_that_was_not_given_out_is_refused() {
+    let registry = registry();
+    let bytes = push_image(&registry, "a", "v1", b"layer").await;
+    let subject = Digest::sha256(&bytes);
+    let (of_tags, of_repositories) = ("dHYx", "Y2E");
+    for (list, foreign) in [
+        ("/v2/a/tags/list".to_owned(), of_repositories),
+        ("/v2/_catalog".to_owned(), of_tags),
+        (format!("/v2/a/referrers/{subject}"), of_tags),
+    ] {
+        for cursor in [foreign, "", "x", "dHYx=", "%00", "../../a", &"d".repeat(10_000)] {
+            let reply = get(&registry, &format!("{list}?cursor={cursor}")).await;
+            reply.refused(400, "UNSUPPORTED");
+        }
+    }
+    // Of the right kind, and made up: a position behind everything.
+    let made_up = get(&registry, "/v2/a/tags/list?cursor=dHp6").await.is(200);
+    assert_eq!(made_up.json()["tags"], json!([]));
+    // A referrer that no digest could be: "rnonsense".
+    get(&registry, &format!("/v2/a/referrers/{subject}?cursor=cm5vbnNlbnNl"))
+        .await
+        .refused(400, "UNSUPPORTED");
+}
+
+/// Pushes a manifest that has a subject, and gives what the list of referrers has to say of it.
+async fn refer(registry: &Registry, subject: &Digest, note: &str, artifact_type: &str) -> Value {
+    let mut manifest = image(b"layer");
+    manifest["subject"] = json!({ "mediaType": INDEX, "digest": subject.to_string(), "size": 1 });
+    manifest["artifactType"] = artifact_type.into();
+    manifest["annotations"] = json!({ "note": note });
+    let bytes = manifest.to_string().into_bytes();
+    let digest = Digest::sha256(&bytes).to_string();
+    put(registry, "a", &digest, &bytes).await.is(201);
+    json!({
+        "mediaType": manifest["mediaType"], "digest": digest, "size": bytes.len(),
+        "artifactType": artifact_type, "annotations": { "note": note },
+    })
+}
+
+#[tokio::test]
+async fn referrers_come_in_pages_that_keep_their_filter() {
+    let registry = registry();
+    let subject = Digest::sha256(&push_image(&registry, "a", "v1", b"layer").await);
+    let mut all = Vec::new();
+    for n in 0..5 {
+        let artifact_type = if n == 2 { "x/other+json" } else { "x/sig+json" };
+        all.push(refer(&registry, &subject, &n.to_string(), artifact_type).await);
+    }
+    all.sort_by_key(|descriptor| descriptor["digest"].to_string());
+    for (filter, applied) in [("", ""), ("&artifactType=x/sig%2Bjson", "artifactType")] {
+        let wanted: Vec<&Value> =
+            all.iter().filter(|one| filter.is_empty() || one["artifactType"] == "x/sig+json").collect();
+        let (mut found, mut next) = (Vec::new(), Some(format!("/v2/a/referrers/{subject}?n=2{filter}")));
+        while let Some(path) = next {
+            let reply = get(&registry, &path).await.is(200);
+            assert_eq!(reply.header("oci-filters-applied"), applied);
+            let page = reply.json()["manifests"].as_array().unwrap().clone();
+            assert!(page.len() == 2 || reply.header("link").is_empty(), "{page:?}");
+            found.extend(page);
+            next = pier_oci::wire::link::next_page(reply.header("link")).map(str::to_owned);
+        }
+        assert_eq!(found.iter().collect::<Vec<_>>(), wanted);
+    }
+}
+
+#[tokio::test]
+async fn referrers_that_a_client_kept_under_a_tag_are_listed_too() {
+    let registry = registry();
+    let subject = Digest::sha256(&push_image(&registry, "a", "v1", b"layer").await);
+    let own = refer(&registry, &subject, "own", "x/sig").await;
+    // One that does not name its subject, one that is listed anyway, one that is not there, and a lie about all of them.
+    let mut manifest = image(b"layer");
+    manifest["artifactType"] = "x/old".into();
+    let old = manifest.to_string().into_bytes();
+    let kept = Digest::sha256(&old).to_string();
+    put(&registry, "a", &kept, &old).await.is(201);
+    push(&registry, "b", b"{}").await;
+    let elsewhere = Digest::sha256(b"of nobody").to_string();
+    let entry =
+        |digest: &str| json!({ "mediaType": INDEX, "digest": digest, "size": 7, "artifactType": "x/lie" });
+    let digests = [&kept, own["digest"].as_str().unwrap(), &kept];
+    let index = json!({
+        "schemaVersion": 2, "mediaType": INDEX, "manifests": digests.map(entry),
+    });
+    let tag = format!("sha256-{}", subject.hex());
+    let uri = format!("/v2/a/manifests/{tag}");
+    send(&registry, "PUT", &uri, &[("content-type", INDEX)], index.to_string().into_bytes()).await.is(201);
+
+    let list = async |query: &str| {
+        let reply = get(&registry, &format!("/v2/a/referrers/{subject}{query}")).await.is(200);
+        reply.json()["manifests"].as_array().unwrap().clone()
+    };
+    let all = list("").await;
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert_eq!(all[0], own);
+    assert_eq!((&all[1]["digest"], &all[1]["artifactType"]), (&json!(kept), &json!("x/old")));
+    assert_eq!((&all[1]["mediaType"], &all[1]["size"]), (&manifest["mediaType"], &json!(old.len())));
+    assert_eq!(list("?artifactType=x/old").await.len(), 1);
+    assert_eq!(list("?artifactType=x/lie").await, Vec::<Value>::new());
+    assert!(!all.iter().any(|one| one["digest"] == elsewhere));
+    // A tag of that form that is no index is only a tag.
+    put(&registry, "a", &tag, &old).await.is(201);
+    assert_eq!(list("").await, [own]);
 }

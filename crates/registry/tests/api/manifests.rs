@@ -1,5 +1,6 @@
 //! End-3, end-7, end-9.
 
+use pier_content::{Completeness, ImmutableTag};
 use pier_oci::Digest;
 use serde_json::json;
 
@@ -128,4 +129,69 @@ async fn deleting_a_tag_keeps_the_manifest_and_deleting_the_manifest_takes_its_t
     send(&registry, "DELETE", &by_digest, &[], "").await.is(202);
     get(&registry, "/v2/a/manifests/v2").await.refused(404, "MANIFEST_UNKNOWN");
     send(&registry, "DELETE", &by_digest, &[], "").await.refused(404, "MANIFEST_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_tag_is_moved_and_removed_under_a_condition() {
+    let registry = registry();
+    let old = push_image(&registry, "a", "t", b"old").await;
+    push(&registry, "a", b"new").await;
+    let new = image(b"new").to_string().into_bytes();
+    let etag = |bytes: &[u8]| format!("\"{}\"", Digest::sha256(bytes));
+    let put = async |tag: &str, name: &'static str, value: &str| {
+        let headers = [("content-type", MANIFEST), (name, value)];
+        send(&registry, "PUT", &format!("/v2/a/manifests/{tag}"), &headers, new.clone()).await
+    };
+    let refused = put("t", "if-match", &etag(&new)).await.refused(412, "DENIED");
+    assert_eq!(refused.json()["errors"][0]["detail"]["digest"], Digest::sha256(&old).to_string());
+    put("t", "if-match", "\"nonsense\"").await.refused(412, "DENIED");
+    put("t", "if-none-match", "*").await.refused(412, "DENIED");
+    let refused = put("u", "if-match", "*").await.refused(412, "DENIED");
+    assert_eq!(refused.json()["errors"][0]["detail"]["digest"], json!(null));
+    assert_eq!(get(&registry, "/v2/a/manifests/t").await.is(200).body, old);
+    let list = format!("{}, {}", etag(&new), etag(&old));
+    put("t", "if-match", &list).await.is(201);
+    assert_eq!(get(&registry, "/v2/a/manifests/t").await.is(200).body, new);
+    put("u", "if-none-match", "*").await.is(201);
+
+    let delete =
+        async |value: &str| send(&registry, "DELETE", "/v2/a/manifests/t", &[("if-match", value)], "").await;
+    delete(&etag(&old)).await.refused(412, "DENIED");
+    delete(&etag(&new)).await.is(202);
+    delete("*").await.refused(412, "DENIED");
+}
+
+#[tokio::test]
+async fn an_immutable_tag_stays_what_it_is() {
+    let mut settings = settings();
+    settings.immutable = ["v*".parse::<ImmutableTag>().unwrap()].into_iter().collect();
+    let registry = registry_with(settings);
+    let old = push_image(&registry, "a", "v1", b"old").await;
+    push(&registry, "a", b"new").await;
+    let new = image(b"new").to_string().into_bytes();
+    let (old_digest, new_digest) = (Digest::sha256(&old), Digest::sha256(&new));
+    put(&registry, "a", "v1", &new).await.refused(403, "DENIED");
+    put(&registry, "a", &format!("{new_digest}?tag=other&tag=v1"), &new).await.refused(403, "DENIED");
+    get(&registry, "/v2/a/manifests/other").await.is(404);
+    send(&registry, "DELETE", "/v2/a/manifests/v1", &[], "").await.refused(403, "DENIED");
+    let by_digest = format!("/v2/a/manifests/{old_digest}");
+    send(&registry, "DELETE", &by_digest, &[], "").await.refused(403, "DENIED");
+    put(&registry, "a", "v1", &old).await.is(201);
+    put(&registry, "a", "v2", &new).await.is(201);
+    put(&registry, "a", "latest", &old).await.is(201);
+    put(&registry, "a", "latest", &new).await.is(201);
+    assert_eq!(get(&registry, "/v2/a/manifests/v1").await.is(200).body, old);
+}
+
+#[tokio::test]
+async fn children_that_are_left_out_are_warned_of() {
+    let mut settings = settings();
+    settings.completeness = Completeness::Sparse;
+    let registry = registry_with(settings);
+    push(&registry, "a", b"{}").await;
+    let bytes = image(b"layer").to_string().into_bytes();
+    let reply = put(&registry, "a", "v1", &bytes).await.is(201);
+    assert_eq!(reply.header("warning"), "299 - \"1 of the manifest's children are not in this repository\"");
+    push(&registry, "a", b"layer").await;
+    assert_eq!(put(&registry, "a", "v1", &bytes).await.is(201).header("warning"), "");
 }

@@ -6,11 +6,11 @@ use pier_content::{Error, Result, Subject};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi::SQLITE_IOERR_SHMSIZE};
 
 /// The schema's version, in `PRAGMA user_version`: how many steps it has taken.
-const SCHEMA_VERSION: u32 = 2;
+const SCHEMA_VERSION: u32 = 3;
 
 /// The steps that make the schema, each from the one before. What was released never changes; what is new is one more step.
 const STEPS: [&str; SCHEMA_VERSION as usize] =
-    [include_str!("schema.sql"), include_str!("resolved_names.sql")];
+    [include_str!("schema.sql"), include_str!("resolved_names.sql"), include_str!("referrers_in_order.sql")];
 
 /// How long a statement waits for a writer of another process. Group commits take milliseconds; a process that
 /// is stopped while it writes is the only reason to wait longer.

@@ -3,9 +3,13 @@
 use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
-use pier_content::{Completeness, Error, Page, PutManifest, Result, Subject};
+use pier_content::{
+    Completeness, Error, ImmutableTags, Page, PutManifest, ReferrersOf, Result, Stored, Subject, TagMove,
+    TagRules,
+    catalog::{KEPT_MOVES, REFERRERS_BYTES},
+};
 use pier_oci::{ChildKind, Descriptor, Digest, Manifest, MediaType, RepositoryName, Selector, Tag};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params, types::ValueRef};
 
 use super::{
     blob_rows,
@@ -15,9 +19,13 @@ use super::{
 use crate::clock::Moment;
 
 /// Stores a manifest in a repository and moves tags to it.
-pub(crate) fn put(connection: &Connection, put: &PutManifest, now: Moment) -> Result<()> {
+pub(crate) fn put(connection: &Connection, put: &PutManifest, now: Moment) -> Result<Stored> {
     let repository = blob_rows::repository_id_or_new(connection, &put.repository, now)?;
-    check_children(connection, repository, put)?;
+    let absent = check_children(connection, repository, put)?;
+    for tag in put.tags.iter().filter(|tag| !put.rules.allow_anything(&put.repository, tag)) {
+        let named = named(connection, repository, tag)?;
+        put.rules.check(&put.repository, tag, named, Some(put.manifest.digest()))?;
+    }
     let manifest = manifest_id_or_new(connection, &put.manifest)?;
     connection
         .prepare_cached(
@@ -31,7 +39,7 @@ pub(crate) fn put(connection: &Connection, put: &PutManifest, now: Moment) -> Re
     for tag in &put.tags {
         move_tag(connection, repository, tag, manifest, put.manifest.digest(), now)?;
     }
-    Ok(())
+    Ok(Stored { absent })
 }
 
 /// The manifest that a selector names in a repository.
@@ -74,6 +82,7 @@ pub(crate) fn delete(
     connection: &Connection,
     repository: &RepositoryName,
     digest: &Digest,
+    immutable: &ImmutableTags,
     now: Moment,
 ) -> Result<()> {
     let (repository_id, manifest) = connection
@@ -92,8 +101,13 @@ pub(crate) fn delete(
         })
         .during("look up a manifest")?
         .ok_or_else(|| not_found(Subject::Manifest(repository.clone(), Selector::Digest(*digest))))?;
-    for tag in tags_of(connection, repository_id, manifest)? {
-        remove_tag(connection, repository_id, &tag, now)?;
+    let tags = tags_of(connection, repository_id, manifest)?;
+    let rules = TagRules { immutable: immutable.clone(), ..TagRules::default() };
+    for tag in &tags {
+        rules.check(repository, tag, Some(*digest), None)?;
+    }
+    for tag in &tags {
+        remove_tag(connection, repository_id, tag, now)?;
     }
     connection
         .prepare_cached("DELETE FROM holding WHERE repository_id = ?1 AND manifest_id = ?2")
@@ -117,14 +131,55 @@ pub(crate) fn untag(
     connection: &Connection,
     repository: &RepositoryName,
     tag: &Tag,
+    rules: &TagRules,
     now: Moment,
 ) -> Result<()> {
     let subject = || Subject::Manifest(repository.clone(), Selector::Tag(tag.clone()));
     let id = blob_rows::repository_id(connection, repository)?.ok_or_else(|| not_found(subject()))?;
+    if !rules.allow_anything(repository, tag) {
+        rules.check(repository, tag, named(connection, id, tag)?, None)?;
+    }
     match remove_tag(connection, id, tag, now)? {
         0 => Err(not_found(subject())),
         _ => Ok(()),
     }
+}
+
+/// Where a tag has pointed, the latest first.
+pub(crate) fn history(
+    connection: &Connection,
+    repository: &RepositoryName,
+    tag: &Tag,
+    limit: usize,
+) -> Result<Vec<TagMove>> {
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT tag_history.digest, tag_history.moved_at FROM repository
+             JOIN tag_history ON tag_history.repository_id = repository.id AND tag_history.name = ?2
+             WHERE repository.name = ?1 ORDER BY tag_history.id DESC LIMIT ?3",
+        )
+        .during("read a tag's history")?;
+    let rows = statement
+        .query_map(params![repository.as_str(), tag.as_str(), from_count(limit)], |row| {
+            let is_removed = row.get_ref(0)? == ValueRef::Null;
+            let digest = if is_removed { None } else { Some(columns::digest(row, 0)?) };
+            Ok(TagMove { digest, at: Moment(row.get(1)?).to_system() })
+        })
+        .during("read a tag's history")?;
+    rows.collect::<rusqlite::Result<_>>().during("read a tag's history")
+}
+
+/// What a tag names.
+fn named(connection: &Connection, repository: i64, tag: &Tag) -> Result<Option<Digest>> {
+    connection
+        .prepare_cached(
+            "SELECT manifest.digest FROM tag JOIN manifest ON manifest.id = tag.manifest_id
+             WHERE tag.repository_id = ?1 AND tag.name = ?2",
+        )
+        .and_then(|mut statement| {
+            statement.query_row(params![repository, tag.as_str()], |row| columns::digest(row, 0)).optional()
+        })
+        .during("look what a tag names")
 }
 
 /// A page of a repository's tags.
@@ -164,27 +219,37 @@ pub(crate) fn repositories(
     rows.collect::<rusqlite::Result<Vec<_>>>().during("list repositories").map(|items| page(items, limit))
 }
 
-/// The manifests of a repository that have `digest` as their subject, oldest first.
+/// A page of the manifests of a repository that refer to a subject.
 pub(crate) fn referrers(
     connection: &Connection,
     repository: &RepositoryName,
-    digest: &Digest,
-) -> Result<Vec<Descriptor>> {
+    of: &ReferrersOf,
+) -> Result<Page<Descriptor>> {
     let mut statement = connection
         .prepare_cached(
             "SELECT manifest.digest, holding.media_type, manifest.bytes FROM repository
-             JOIN manifest ON manifest.subject = ?2
+             JOIN manifest ON manifest.subject = ?2 AND manifest.digest > ?3
              JOIN holding ON holding.repository_id = repository.id AND holding.manifest_id = manifest.id
-             WHERE repository.name = ?1 ORDER BY manifest.id",
+             WHERE repository.name = ?1 AND (?4 IS NULL OR manifest.artifact_type = ?4)
+             ORDER BY manifest.digest LIMIT ?5",
         )
         .during("list referrers")?;
-    let rows =
-        statement.query_map(params![repository.as_str(), encode(digest)], stored).during("list referrers")?;
-    rows.map(|row| {
-        let (digest, media_type, bytes) = row.during("list referrers")?;
-        Ok(parse(digest, &media_type, bytes)?.referrer_descriptor())
-    })
-    .collect()
+    let after = of.after.as_ref().map(encode).unwrap_or_default();
+    let (name, subject) = (repository.as_str(), encode(&of.subject));
+    let rows = statement
+        .query_map(params![name, subject, after, of.artifact_type, one_more(of.limit)], stored)
+        .during("list referrers")?;
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    // Row by row, since together they may be larger than memory.
+    for row in rows {
+        if items.len() == of.limit || bytes >= REFERRERS_BYTES {
+            return Ok(Page { items, more: true });
+        }
+        let (digest, media_type, manifest) = row.during("list referrers")?;
+        bytes += manifest.len();
+        items.push(parse(digest, &media_type, manifest)?.referrer_descriptor());
+    }
+    Ok(Page { items, more: false })
 }
 
 /// What a manifest names, in its order; a digest that it names twice comes twice.
@@ -215,7 +280,8 @@ pub(crate) fn parse(digest: Digest, media_type: &str, bytes: Vec<u8>) -> Result<
         .map_err(|error| wrong(error.to_string()))
 }
 
-fn check_children(connection: &Connection, repository: i64, put: &PutManifest) -> Result<()> {
+/// How many children the repository lacks, where it may.
+fn check_children(connection: &Connection, repository: i64, put: &PutManifest) -> Result<usize> {
     let mut missing = Vec::new();
     // A manifest may name tens of thousands, and this runs under the write lock.
     let mut seen = HashSet::new();
@@ -243,7 +309,7 @@ fn check_children(connection: &Connection, repository: i64, put: &PutManifest) -
         Completeness::Strict if !missing.is_empty() => {
             Err(Error::Missing { repository: put.repository.clone(), digests: missing })
         }
-        Completeness::Strict | Completeness::Sparse => Ok(()),
+        Completeness::Strict | Completeness::Sparse => Ok(missing.len()),
     }
 }
 
@@ -358,7 +424,16 @@ fn record(
         .and_then(|mut statement| {
             statement.execute(params![repository, tag.as_str(), digest.as_ref().map(encode), now.0])
         })
-        .during("record a tag's move")
+        .during("record a tag's move")?;
+    connection
+        .prepare_cached(
+            "DELETE FROM tag_history WHERE repository_id = ?1 AND name = ?2 AND id <= (
+                 SELECT id FROM tag_history WHERE repository_id = ?1 AND name = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![repository, tag.as_str(), from_count(KEPT_MOVES)])
+        })
+        .during("forget a tag's first moves")
         .map(drop)
 }
 
@@ -368,7 +443,11 @@ fn stored(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Digest, String, Vec<u8>)
 
 /// One row more than a page holds tells whether there is another page.
 fn one_more(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
+    from_count(limit).saturating_add(1)
+}
+
+fn from_count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn page<T>(mut items: Vec<T>, limit: usize) -> Page<T> {

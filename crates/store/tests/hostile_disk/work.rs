@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use pier_content::{
-    BlobStore as _, ByteRange, Catalog as _, Claim, Commit, Completeness, Error, Filling, Ingest, IngestKey,
-    PutManifest, Result,
+    BlobStore as _, ByteRange, Catalog as _, Claim, Commit, Completeness, Error, Filling, ImmutableTags,
+    Ingest, IngestKey, PutManifest, Result, TagRules,
 };
 use pier_oci::{Digest, Manifest, MediaType, RepositoryName, SessionId, Tag};
 use pier_store::{Clock, Leases, OpenError, Store, StoreOptions};
@@ -166,8 +166,10 @@ impl World {
             manifest: Arc::new(manifest),
             tags: vec![tag(name)],
             completeness: Completeness::Strict,
+            rules: TagRules::default(),
         };
-        self.ledger.attempt(changes, self.store.put_manifest(put)).await
+        let put = async { self.store.put_manifest(put).await.map(drop) };
+        self.ledger.attempt(changes, put).await
     }
 
     async fn unlink(&self, from: &RepositoryName, bytes: &Bytes) -> Result<()> {
@@ -264,12 +266,14 @@ impl Work {
             Self::PushAnImage => world.put(&a, "new", image(&content(1), &[content(2), three])).await,
             Self::MoveATag => world.put(&a, "moved", image(&content(1), &[content(2)])).await,
             Self::Untag => {
-                let untag = async { gone(world.store.untag(&a, &tag("moved")).await) };
+                let untag = async { gone(world.store.untag(&a, &tag("moved"), &TagRules::default()).await) };
                 world.ledger.attempt(vec![(Name::tag(&a, &tag("moved")), None)], untag).await
             }
             Self::DeleteAnImageAndCollect => {
                 let manifest = image(&three, &[content(2), content(4)]).digest();
-                let delete = async { gone(world.store.delete_manifest(&a, &manifest).await) };
+                let delete = async {
+                    gone(world.store.delete_manifest(&a, &manifest, &ImmutableTags::default()).await)
+                };
                 let changes =
                     vec![(Name::manifest(&a, &manifest), None), (Name::tag(&a, &tag("moved")), None)];
                 world.ledger.attempt(changes, delete).await?;

@@ -12,13 +12,15 @@ use super::{Error, find_in, temporary_folder};
 struct GoTool {
     program: PathBuf,
     config: tempfile::TempDir,
+    /// Certificate authorities in the place of the machine's own.
+    authorities: Option<PathBuf>,
 }
 
 impl GoTool {
     fn find(program: &'static str, package: &'static str) -> Result<Self, Error> {
         let reason = || format!("it is not installed (`go install {package}@latest`)");
         let program = find_in(program, go_folders(), reason)?;
-        Ok(Self { program, config: temporary_folder()? })
+        Ok(Self { program, config: temporary_folder()?, authorities: None })
     }
 
     fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Output, Error> {
@@ -29,6 +31,9 @@ impl GoTool {
             .env("REGCTL_CONFIG", self.config.path().join("regctl.json"))
             .env_remove("DOCKER_AUTH_CONFIG")
             .env_remove("REGISTRY_AUTH_FILE");
+        if let Some(authorities) = &self.authorities {
+            command.env("SSL_CERT_FILE", authorities);
+        }
         run(&mut command, LIMIT)
     }
 }
@@ -55,6 +60,12 @@ impl Crane {
     /// Finds it; there is nothing to start.
     pub fn find() -> Result<Self, Error> {
         GoTool::find("crane", "github.com/google/go-containerregistry/cmd/crane").map(Self)
+    }
+
+    /// Trusts the authorities of this file (PEM) in the place of the machine's: it has no option of its own for them.
+    #[must_use]
+    pub fn trusting(self, authorities: &Path) -> Self {
+        Self(GoTool { authorities: Some(authorities.to_owned()), ..self.0 })
     }
 
     /// Runs `crane ARGUMENTS`. A status other than 0 is an error.

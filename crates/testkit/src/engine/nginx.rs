@@ -29,20 +29,30 @@ pub struct Nginx {
 impl Nginx {
     /// Serves the files of `root`; it answers when this returns.
     pub fn start(root: &Path, sendfile: Sendfile) -> Result<Self, Error> {
+        Self::start_with(&|folder, address| config(root, folder, address, sendfile))
+    }
+
+    /// Serves what `server` says, a block that begins with `server {` and listens on the address that it is given; it takes connections when
+    /// this returns.
+    pub fn serve(server: impl Fn(SocketAddr) -> String) -> Result<Self, Error> {
+        Self::start_with(&|folder, address| around(folder, "", &server(address)))
+    }
+
+    fn start_with(config: &dyn Fn(&Path, SocketAddr) -> String) -> Result<Self, Error> {
         let mut attempt = 1;
         loop {
-            match Self::start_once(root, sendfile) {
+            match Self::start_once(config) {
                 Err(Error::NotReady { .. }) if attempt < ATTEMPTS => attempt += 1,
                 other => return other,
             }
         }
     }
 
-    fn start_once(root: &Path, sendfile: Sendfile) -> Result<Self, Error> {
+    fn start_once(config: &dyn Fn(&Path, SocketAddr) -> String) -> Result<Self, Error> {
         let program = find("nginx", "nginx-light")?;
         let folder = Folder::new()?;
         let address = free_port()?;
-        let config = folder.write("nginx.conf", &config(root, folder.path(), address, sendfile))?;
+        let config = folder.write("nginx.conf", &config(folder.path(), address))?;
         let mut command = Command::new(program);
         command.arg("-p").arg(folder.path()).arg("-c").arg(config).arg("-e").arg("stderr");
         let mut daemon = Daemon::spawn("nginx", &mut command, folder)?;
@@ -69,18 +79,26 @@ fn free_port() -> Result<SocketAddr, Error> {
 }
 
 fn config(root: &Path, folder: &Path, address: SocketAddr, sendfile: Sendfile) -> String {
-    let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
     let sendfile = match sendfile {
         Sendfile::On => "on",
         Sendfile::Off => "off",
     };
-    let (root, folder) = (root.display(), folder.display());
+    let root = root.display();
+    let server =
+        format!("server {{ listen {address}; root {root}; default_type application/octet-stream; }}");
+    around(folder, &format!("sendfile {sendfile};  keepalive_requests 1000000;"), &server)
+}
+
+/// What nginx needs to run in a folder of its own, and the rest of its defaults.
+fn around(folder: &Path, settings: &str, server: &str) -> String {
+    let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
+    let folder = folder.display();
     format!(
         "{user}daemon off;\nworker_processes 1;\npid {folder}/pid;\nerror_log stderr;\n\
          events {{ worker_connections 256; }}\n\
-         http {{\n  access_log off;\n  sendfile {sendfile};\n  keepalive_requests 1000000;\n\
+         http {{\n  access_log off;\n  {settings}\n\
          client_body_temp_path {folder}/body;\n  proxy_temp_path {folder}/proxy;\n  fastcgi_temp_path {folder}/fastcgi;\n\
          uwsgi_temp_path {folder}/uwsgi;\n  scgi_temp_path {folder}/scgi;\n\
-         server {{ listen {address}; root {root}; default_type application/octet-stream; }}\n}}\n"
+         {server}\n}}\n"
     )
 }

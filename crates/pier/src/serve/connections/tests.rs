@@ -9,8 +9,10 @@ use tokio::{
     net::TcpListener,
 };
 
-use super::super::pulse::{HEAD_TIMEOUT, KEEP_ALIVE};
 use super::*;
+
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+const KEEP_ALIVE: Duration = Duration::from_mins(2);
 
 const PING: &[u8] = b"GET /v2/ HTTP/1.1\r\nhost: localhost\r\n\r\n";
 const HTTP_2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
