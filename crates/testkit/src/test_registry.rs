@@ -411,7 +411,8 @@ impl Stores {
             Storage::TemporaryFolder => {
                 let folder = tempfile::tempdir()
                     .map_err(|source| Error::Io { operation: "make a temporary folder", source })?;
-                on_disk(&folder.path().to_owned(), Some(folder))
+                let path = folder.path().to_owned();
+                on_disk(&path, Some(folder))
             }
             Storage::StorageDir(path) => {
                 let folder = DistributionFolder::open(path).await?;

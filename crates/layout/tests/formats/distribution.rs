@@ -292,7 +292,7 @@ async fn referrers_are_found_by_subject_and_by_tag() {
     write(&folder, &listed, "team/app", &[&schema]).await;
     let all = Source::referrers(&folder, &place("team/app"), &image.root.digest).await.unwrap();
     let all: Vec<Digest> = all.iter().map(|descriptor| descriptor.digest).collect();
-    let mut found = vec![one.root.digest, two.root.digest];
+    let mut found = [one.root.digest, two.root.digest];
     found.sort();
     assert_eq!(all, [found[0], found[1], other.root.digest]);
     // As a registry asks: lists under tags are its own to look for.
