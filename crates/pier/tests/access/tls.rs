@@ -9,7 +9,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use tokio_rustls::rustls::{HandshakeKind, pki_types::CertificateDer};
 
-use crate::server::{LIMIT, Site, TlsConnection, ask, connect};
+use crate::server::{LIMIT, Site, TlsConnection, ask, connect, trusting};
 
 const TLS: &str = "--tls-cert @tls.crt --tls-key @tls.key";
 
@@ -197,5 +197,25 @@ fn certificates_and_keys_that_cannot_be_used_are_refused_with_what_to_do() {
     ] {
         let said = site.refused(&format!("--tls-cert @{certificate} --tls-key @{key}"));
         assert_eq!(said, format!("error: {error}\nhint: {hint}\n"));
+    }
+}
+
+/// Certificates that vouch for themselves, each with its key in one of the forms that keys come in. Nothing else believes them.
+const KEYS: [(&str, &str, &str); 3] = [
+    ("SEC 1", "-----BEGIN EC PRIVATE KEY-----", include_str!("keys/ec.pem")),
+    ("PKCS #1", "-----BEGIN RSA PRIVATE KEY-----", include_str!("keys/rsa.pem")),
+    ("PKCS #8", "-----BEGIN PRIVATE KEY-----", include_str!("keys/ed25519.pem")),
+];
+
+#[test]
+fn keys_are_read_in_every_form_also_from_the_certificates_file() {
+    for (form, begin, pem) in KEYS {
+        assert!(pem.contains(begin), "{form}");
+        let site = Site::new();
+        site.write("both.pem", pem);
+        let server = site.serve("--tls-cert @both.pem --tls-key @both.pem");
+        let client = trusting(pem);
+        let mut connection = connect(server.address(), &client);
+        assert_eq!(ask(&mut connection, "GET /v2/", &[], b"").status, 200, "{form}");
     }
 }

@@ -13,7 +13,7 @@
 //! | `{layout}` | an OCI layout with the image `app` |
 //! | `{out}` | an empty folder |
 //! | `{ca}`, `{ca-pem}`, `{certs}`, `{hosts}` | the authority: a file, its content, a folder with `ca.crt`, a folder of `hosts.toml` |
-//! | `{auth}` | a file for credentials |
+//! | `{auth}`, `{nobody}` | a file for credentials, and one that has none |
 //!
 //! Docker takes every registry on loopback for one whose certificate need not be checked, so of TLS its row shows only that it is spoken.
 
@@ -158,6 +158,18 @@ const ORAS: Row = Row {
     delete: &["oras manifest delete --force --ca-file {ca} {image}"],
 };
 
+/// How clients pull that have no credentials, from a registry that asks for some unless it is pulled from.
+const WITHOUT_LOGIN: [&str; 8] = [
+    "pier pull {seed} --all-platforms --ca {ca} --authfile {nobody}",
+    "skopeo copy --src-cert-dir {certs} --src-authfile {nobody} docker://{seed} oci:{out}/skopeo:app",
+    "podman pull --cert-dir {certs} --authfile {nobody} {seed}",
+    "ctr images pull --hosts-dir {hosts} {seed}",
+    "crane pull --format oci {seed} {out}/crane",
+    "regctl registry set --skip-check {host} --cacert {ca-pem}",
+    "regctl image copy {seed} ocidir://{out}/regctl:app",
+    "oras cp --from-ca-file {ca} {seed} --to-oci-layout {out}/oras:app",
+];
+
 /// The programs that rows name.
 #[derive(Default)]
 struct Programs {
@@ -182,6 +194,11 @@ struct Secured {
 impl Secured {
     #[track_caller]
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    #[track_caller]
+    fn start_with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         let authority = Authority::new().unwrap();
@@ -189,6 +206,7 @@ impl Secured {
         fs::write(path.join("tls.crt"), server.certificate).unwrap();
         fs::write(path.join("tls.key"), server.key).unwrap();
         fs::create_dir(path.join("certs")).unwrap();
+        fs::write(path.join("nobody.json"), "{}").unwrap();
         fs::write(path.join("certs/ca.crt"), authority.pem()).unwrap();
         let line = piped(Command::new(PIER).args(["htpasswd", "alice"]), "hunter2");
         fs::write(path.join("htpasswd"), line.stdout).unwrap();
@@ -196,7 +214,8 @@ impl Secured {
         let arguments = ["serve", "--listen", "127.0.0.1:0", "--data", &file("data")].map(str::to_owned);
         let entrance =
             ["--tls-cert", &file("tls.crt"), "--tls-key", &file("tls.key"), "--htpasswd", &file("htpasswd")];
-        let arguments = arguments.into_iter().chain(entrance.map(str::to_owned));
+        let flags = flags.iter().map(|flag| (*flag).to_owned());
+        let arguments = arguments.into_iter().chain(entrance.map(str::to_owned)).chain(flags);
         let registry = PierProcess::start(Path::new(PIER), arguments, []).unwrap();
         let hosts = path.join("hosts").join(registry.address().to_string());
         fs::create_dir_all(&hosts).unwrap();
@@ -249,37 +268,40 @@ impl Secured {
         command
     }
 
-    /// Goes through a row: refused with a wrong password, and served with the right one.
+    /// What words in braces stand for.
     #[track_caller]
-    fn serves(&self, name: &str, row: &Row, programs: &Programs) {
+    fn words(&self, name: &str) -> BTreeMap<&'static str, String> {
         let host = self.registry.address().to_string();
         let out = self.path(&format!("out-{name}"));
         fs::create_dir(&out).unwrap();
         let file = |name: &str| self.path(name).to_str().unwrap().to_owned();
-        let digest = self.image.root.digest.to_string();
         let repository = format!("{host}/from/{name}");
-        let mut words: BTreeMap<&str, String> = BTreeMap::from([
+        BTreeMap::from([
             ("{host}", host.clone()),
             ("{image}", format!("{repository}:1")),
             ("{repository}", repository),
-            ("{seed}", format!("{host}/seed@{digest}")),
+            ("{seed}", format!("{host}/seed@{}", self.image.root.digest)),
             ("{layout}", self.layout.path().to_str().unwrap().to_owned()),
             ("{out}", out.to_str().unwrap().to_owned()),
             ("{ca}", file("certs/ca.crt")),
             ("{certs}", file("certs")),
             ("{hosts}", file("hosts")),
             ("{auth}", file(&format!("auth-{name}.json"))),
+            ("{nobody}", file("nobody.json")),
             ("{ca-pem}", self.authority.pem()),
-        ]);
+        ])
+    }
+
+    /// Goes through a row: refused with a wrong password, and served with the right one.
+    #[track_caller]
+    fn serves(&self, name: &str, row: &Row, programs: &Programs) {
+        let digest = self.image.root.digest.to_string();
+        let mut words = self.words(name);
         let mut run = |password: &str, lines: &[&str]| -> Result<String, Error> {
             words.insert("{password}", password.to_owned());
             let mut printed = String::new();
             for line in lines {
-                let typed = line.split(' ').map(|word| {
-                    words.iter().fold(word.to_owned(), |word, (name, value)| word.replace(name, value))
-                });
-                let typed: Vec<String> = typed.collect();
-                let output = programs.run(self, &typed, password)?;
+                let output = programs.run(self, &typed(line, &words), password)?;
                 printed = String::from_utf8(output.stdout).unwrap();
             }
             Ok(printed)
@@ -342,6 +364,13 @@ impl Programs {
             other => panic!("`{other}` is no program of this table"),
         }
     }
+}
+
+/// A line with what its words stand for.
+fn typed(line: &str, words: &BTreeMap<&str, String>) -> Vec<String> {
+    let word =
+        |word: &str| words.iter().fold(word.to_owned(), |word, (name, value)| word.replace(name, value));
+    line.split(' ').map(word).collect()
 }
 
 /// Runs a command to its end, with this on its standard input.
@@ -407,4 +436,38 @@ fn oras_logs_in_over_tls() {
     let Some(oras) = or_skip(Oras::find()) else { return };
     let programs = Programs { oras: Some(oras), ..Programs::default() };
     Secured::start().serves("oras", &ORAS, &programs);
+}
+
+#[test]
+fn all_but_docker_pull_without_a_login_where_that_is_allowed() {
+    let (Some(skopeo), Some(podman), Some(docker), Some(containerd)) = (
+        or_skip(Skopeo::find()),
+        or_skip(Podman::find()),
+        or_skip(Dockerd::start()),
+        or_skip(Containerd::start()),
+    ) else {
+        return;
+    };
+    let (Some(crane), Some(regctl), Some(oras)) =
+        (or_skip(Crane::find()), or_skip(Regctl::find()), or_skip(Oras::find()))
+    else {
+        return;
+    };
+    let site = Secured::start_with(&["--anonymous-pull"]);
+    let programs = Programs {
+        skopeo: Some(skopeo),
+        podman: Some(podman),
+        docker: Some(docker),
+        containerd: Some(containerd),
+        crane: Some(crane.trusting(&site.path("certs/ca.crt"))),
+        regctl: Some(regctl),
+        oras: Some(oras),
+    };
+    let words = site.words("nobody");
+    for line in WITHOUT_LOGIN {
+        programs.run(&site, &typed(line, &words), "").unwrap();
+    }
+    // It asks `/v2/` first, which says to log in, and has nothing to say to that. The guide tells.
+    let refused = programs.run(&site, &typed("docker pull {seed}", &words), "").unwrap_err();
+    assert!(refused.to_string().contains("no basic auth credentials"), "{refused}");
 }

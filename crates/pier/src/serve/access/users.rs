@@ -203,3 +203,57 @@ impl fmt::Debug for Verified {
         f.write_str("Verified(…)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::password::{Password, Scheme},
+        *,
+    };
+
+    /// Alice, whose password is `hunter2`, and the folder of her file.
+    fn alice() -> (tempfile::TempDir, Users) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("htpasswd");
+        let hash = Password::hash("hunter2", Scheme::Bcrypt).unwrap();
+        std::fs::write(&file, format!("alice:{}\n", hash.as_str())).unwrap();
+        (folder, Users::load(file).unwrap())
+    }
+
+    /// A hundred requests at once, from elsewhere.
+    async fn herd(users: &Users, name: &str, password: &str) -> Vec<Result<Verified, Refused>> {
+        let credential = Credential { name: name.to_owned(), password: password.to_owned() };
+        let from = "203.0.113.7".parse().unwrap();
+        futures_util::future::join_all((0..100).map(|_| users.verify(&credential, from))).await
+    }
+
+    #[tokio::test]
+    async fn those_who_come_at_once_wait_for_one_verification() {
+        let (_folder, users) = alice();
+        // More than anybody may guess: each of them for itself would be too many.
+        let outcomes = herd(&users, "alice", "hunter2").await;
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(Verified(name)) if **name == *"alice")));
+        for (name, password) in [("alice", "hunter3"), ("bob", "hunter2")] {
+            let outcomes = herd(&users, name, password).await;
+            assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(Refused::Wrong))), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_guesses_forgets_nothing_of_others() {
+        let (_folder, users) = alice();
+        let mut outcomes = Vec::new();
+        for guess in 0..12 {
+            outcomes.extend(herd(&users, "alice", &guess.to_string()).await.pop());
+        }
+        assert!(matches!(outcomes[0], Err(Refused::Wrong)));
+        assert!(matches!(outcomes[11], Err(Refused::TooMany { seconds: 1..=6 })), "{:?}", outcomes[11]);
+        // What had no outcome is not kept: it would say of a later, right one that it is on its way.
+        assert!(users.memory.lock().values().all(|outcome| outcome.is_right.initialized()));
+        // From elsewhere she logs in, and from here as well from then on.
+        let credential = Credential { name: "alice".to_owned(), password: "hunter2".to_owned() };
+        let elsewhere = "203.0.113.8".parse().unwrap();
+        assert!(users.verify(&credential, elsewhere).await.is_ok());
+        assert!(herd(&users, "alice", "hunter2").await.iter().all(Result::is_ok));
+    }
+}
