@@ -1,11 +1,11 @@
-//! A test in Rust against a registry in the process, with real images when there is a folder of them.
+//! A test in Rust against a registry in the process.
 //!
 //! ```sh
-//! pier testdata init alpine:3.22=alpine:3.22
-//! TESTDATA=testdata REPOSITORY=alpine TAG=3.22 cargo test -p pier-testkit --example pulls
+//! cargo test -p pier-testkit --example pulls
 //! ```
 //!
-//! What is tested is [`digest_of`], which stands for whatever asks a registry.
+//! What is tested is [`digest_of`], which stands for whatever asks a registry. With real images, from a folder that
+//! `pier testdata init` made, the registry begins with `TestRegistry::builder().storage_dir("testdata")`.
 
 use std::env;
 use std::io::{self, Read as _, Write as _};
@@ -57,13 +57,13 @@ mod tests {
     }
 
     #[test]
-    fn real_images_are_there_by_their_digests() {
-        let [Ok(folder), Ok(repository), Ok(tag)] = ["TESTDATA", "REPOSITORY", "TAG"].map(env::var) else {
-            // Without a folder there is nothing real to ask for.
-            return;
-        };
-        let registry = blocking::TestRegistry::start_as(TestRegistry::builder().storage_dir(folder)).unwrap();
-        let digest = digest_of(registry.address(), &repository, &tag).unwrap();
-        assert!(registry.exists(&format!("{repository}@{digest}")).unwrap());
+    fn who_does_not_log_in_is_told_nothing() {
+        let registry =
+            blocking::TestRegistry::start_as(TestRegistry::builder().auth("me", "secret")).unwrap();
+        let image = ImageBuilder::new().layer(Layer::random(1, 3000)).build();
+        registry.push(&image, "team/app:v1").unwrap();
+        assert!(registry.exists("team/app:v1").unwrap());
+        let refused = digest_of(registry.address(), "team/app", "v1").unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::NotFound);
     }
 }
