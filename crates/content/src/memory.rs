@@ -12,6 +12,9 @@
 //! has either not begun or is done. The world's mutex is taken before a part's.
 //!
 //! There are no leases: nothing is collected, so what was committed stays until somebody deletes it.
+//!
+//! It may lie over another store ([`Memory::over`]), whose blobs it shows as its own and which it only reads: what is
+//! written, deleted and named stays in memory.
 
 mod names;
 mod part;
@@ -19,7 +22,7 @@ mod reader;
 mod writer;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -48,12 +51,16 @@ const SESSION_WAIT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     world: Arc<Mutex<World>>,
+    /// What is read of when it is not in memory.
+    below: Option<Arc<dyn BlobStore>>,
 }
 
 /// Everything that the store holds.
 #[derive(Debug, Default)]
 struct World {
     blobs: BTreeMap<Digest, Bytes>,
+    /// Blobs of the store below that were deleted here.
+    hidden: BTreeSet<Digest>,
     parts: HashMap<PartKey, Arc<Part>>,
     names: Names,
     remembered: HashMap<RemoteTag, RememberedName>,
@@ -91,8 +98,53 @@ enum Opening {
 }
 
 impl Memory {
+    /// A store over another one, which is only read: blobs that are not in memory are those of `below`. Names are not
+    /// taken over; they can be put in, as into any catalog.
+    pub fn over(below: Arc<dyn BlobStore>) -> Self {
+        Self { world: Arc::default(), below: Some(below) }
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         lock(&self.world)
+    }
+
+    /// The store below, for what is neither in memory nor deleted.
+    fn below(&self, digest: &Digest) -> Option<&Arc<dyn BlobStore>> {
+        let world = self.world();
+        let is_here = world.blobs.contains_key(digest) || world.hidden.contains(digest);
+        self.below.as_ref().filter(|_| !is_here)
+    }
+
+    async fn stat_below(&self, digest: &Digest) -> Result<Option<BlobInfo>> {
+        match self.below(digest) {
+            Some(below) => below.stat(digest).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn open_below(&self, digest: &Digest) -> Result<Option<Blob>> {
+        let Some(below) = self.below(digest) else { return Ok(None) };
+        match below.open(digest).await {
+            Ok(blob) => Ok(Some(blob)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Up to `limit` blobs of the store below that were not deleted here.
+    async fn walk_below(&self, after: Option<&Digest>, limit: usize) -> Result<BTreeMap<Digest, u64>> {
+        let mut found = BTreeMap::new();
+        let Some(below) = &self.below else { return Ok(found) };
+        let mut last = after.copied();
+        while found.len() < limit {
+            let page = below.walk(last.as_ref(), limit).await?;
+            let Some(end) = page.last() else { break };
+            last = Some(end.digest);
+            let world = self.world();
+            let shown = page.iter().filter(|blob| !world.hidden.contains(&blob.digest));
+            found.extend(shown.map(|blob| (blob.digest, blob.size)));
+        }
+        Ok(found)
     }
 
     fn filling(&self, part: Arc<Part>) -> Ingest {
@@ -124,16 +176,31 @@ impl Memory {
 impl BlobStore for Memory {
     async fn stat(&self, digest: &Digest) -> Result<Option<BlobInfo>> {
         let size = self.world().blobs.get(digest).map(|bytes| bytes.len() as u64);
-        Ok(size.map(|size| BlobInfo { digest: *digest, size }))
+        match size {
+            Some(size) => Ok(Some(BlobInfo { digest: *digest, size })),
+            None => self.stat_below(digest).await,
+        }
     }
 
     async fn open(&self, digest: &Digest) -> Result<Blob> {
-        self.world().blob(digest).ok_or_else(|| Error::blob_not_found(*digest))
+        let here = self.world().blob(digest);
+        let found = match here {
+            Some(blob) => Some(blob),
+            None => self.open_below(digest).await?,
+        };
+        found.ok_or_else(|| Error::blob_not_found(*digest))
     }
 
     async fn ingest(&self, key: IngestKey) -> Result<Ingest> {
         match key {
             IngestKey::Blob { digest, size } => {
+                match self.open_below(&digest).await {
+                    Ok(Some(blob)) => return Ok(Ingest::Present(blob)),
+                    Ok(None) => {}
+                    // What is wrong below is replaced here.
+                    Err(error) if error.is_integrity() => {}
+                    Err(error) => return Err(error),
+                }
                 let mut world = self.world();
                 if let Some(blob) = world.blob(&digest) {
                     return Ok(Ingest::Present(blob));
@@ -152,8 +219,9 @@ impl BlobStore for Memory {
     }
 
     async fn delete(&self, digest: &Digest) -> Result<()> {
+        let is_below = self.stat_below(digest).await?.is_some();
         let mut world = self.world();
-        if !world.blobs.contains_key(digest) {
+        if !is_below && !world.blobs.contains_key(digest) {
             return Err(Error::blob_not_found(*digest));
         }
         if let Some(repository) = world.names.shown_by(digest) {
@@ -161,14 +229,20 @@ impl BlobStore for Memory {
             return Err(Error::InUse { subject: Subject::Blob(*digest), by });
         }
         world.blobs.remove(digest);
+        if self.below.is_some() {
+            world.hidden.insert(*digest);
+        }
         Ok(())
     }
 
     async fn walk(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<BlobInfo>> {
+        let mut found = self.walk_below(after, limit).await?;
         let start = after.map_or(Bound::Unbounded, |digest| Bound::Excluded(*digest));
         let world = self.world();
         let behind = world.blobs.range((start, Bound::Unbounded)).take(limit);
-        Ok(behind.map(|(digest, bytes)| BlobInfo { digest: *digest, size: bytes.len() as u64 }).collect())
+        found.extend(behind.map(|(digest, bytes)| (*digest, bytes.len() as u64)));
+        let found = found.into_iter().take(limit);
+        Ok(found.map(|(digest, size)| BlobInfo { digest, size }).collect())
     }
 }
 
@@ -222,11 +296,18 @@ impl Catalog for Memory {
     }
 
     async fn link(&self, repository: &RepositoryName, digest: &Digest, claim: Claim) -> Result<u64> {
+        let below = match claim {
+            Claim::Proven => self.stat_below(digest).await?,
+            Claim::From(_) | Claim::FromAny => None,
+        };
         let mut world = self.world();
         let (size, asked) = match claim {
             Claim::From(from) => (world.names.linked(&from, digest), from),
             Claim::FromAny => (world.names.shown(digest), repository.clone()),
-            Claim::Proven => (world.blobs.get(digest).map(|bytes| bytes.len() as u64), repository.clone()),
+            Claim::Proven => {
+                let here = world.blobs.get(digest).map(|bytes| bytes.len() as u64);
+                (here.or(below.map(|blob| blob.size)), repository.clone())
+            }
         };
         let size =
             size.ok_or_else(|| Error::NotFound { subject: Subject::RepositoryBlob(asked, *digest) })?;

@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
 };
 
-use pier_oci::{Descriptor, Index, Manifest, Platform};
+use pier_oci::{Descriptor, Digest, Index, Manifest, Platform};
 
 use crate::{
     Error, Result,
@@ -26,6 +26,9 @@ use crate::{
 
 /// BuildKit's annotation on what is about an image and no image.
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+
+/// BuildKit's annotation that says which image of the index an attestation is about.
+const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
 
 /// Indexes that may lie inside of one another, the outermost included. Real ones have one, seldom two.
 pub const NESTING: usize = 4;
@@ -98,6 +101,15 @@ pub(crate) fn too_deep(manifests: &Manifests<'_>, entry: &Descriptor) -> Error {
         subject: manifests.subject(entry.digest),
         reason: format!("more than {NESTING} indexes lie inside of one another"),
     }
+}
+
+/// The attestations that an index lists for one of its images.
+pub fn attestations<'a>(index: &'a Index, image: &Digest) -> impl Iterator<Item = &'a Descriptor> + use<'a> {
+    let image = image.to_string();
+    index
+        .manifests
+        .iter()
+        .filter(move |entry| is_attestation(entry) && entry.annotations.get(REFERENCE_DIGEST) == Some(&image))
 }
 
 /// Whether an entry is about an image and no image.

@@ -13,7 +13,7 @@ use pier_oci::{Algorithm, Digest, Hasher};
 use crate::sys::{blocking, read_at};
 
 /// Bytes read at once: large enough that the hop to a blocking thread (about 35 microseconds) is lost in the copying.
-const READ_BYTES: u64 = 1 << 20;
+pub(crate) const READ_BYTES: u64 = 1 << 20;
 
 /// Content of a known size. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -13,28 +13,26 @@
 //! Changes hold a lock on the folder itself (flock), so that nothing is left behind by it. Tools that take no lock may
 //! still overwrite the index at the same moment; their blobs are never in the way.
 
-mod files;
-mod part;
+pub(crate) mod files;
 mod target;
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
-    io,
+    fs, io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
-use pier_content::{Error, Result, Subject};
+use pier_content::{Error, Result};
 use pier_oci::{Descriptor, Digest, Reference, Tag};
-use rustix::io::Errno;
 
 use self::files::Files;
 use crate::{
     Entry, index,
+    part::{Durability, SCRATCH, replace},
     shelf::{Shelf, source_from_shelf},
-    sys::{ATTEMPTS, At as _, Folder, Stamp, blocking, invalid, sync_data},
+    sys::{At as _, Folder, Stamp, blocking, invalid},
 };
 
 /// What stands in `oci-layout`.
@@ -48,9 +46,6 @@ pub(crate) const INDEX_FILE: &str = "index.json";
 
 /// The folder of the blobs.
 pub(crate) const BLOBS: &str = "blobs";
-
-/// The folder of content in the making.
-const SCRATCH: &str = ".pier";
 
 /// Bytes that `oci-layout` may have.
 pub(crate) const MAX_LAYOUT_BYTES: u64 = 64 << 10;
@@ -72,15 +67,6 @@ pub struct OciLayout {
     durability: Durability,
     /// Blobs that were hashed and found right, as they were then.
     verified: Arc<Mutex<HashMap<Digest, Stamp>>>,
-}
-
-/// Whether what is written has to survive the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Durability {
-    /// It is synced before it gets its name.
-    Durable,
-    /// It goes with the process anyway.
-    Staged,
 }
 
 source_from_shelf!(OciLayout);
@@ -126,10 +112,10 @@ impl OciLayout {
                         format!("is no OCI layout and holds other things, such as `{what}`"),
                     ));
                 }
-                write(&folder, LAYOUT_FILE, LAYOUT, durability)?;
+                replace(&folder, &folder, LAYOUT_FILE, LAYOUT, durability)?;
             }
             if folder.file(INDEX_FILE)?.is_none() {
-                write(&folder, INDEX_FILE, index::EMPTY, durability)?;
+                replace(&folder, &folder, INDEX_FILE, index::EMPTY, durability)?;
             }
         }
         Self::checked(folder, durability)
@@ -180,7 +166,7 @@ impl OciLayout {
             let _lock = folder.lock()?;
             let path = folder.path_of(INDEX_FILE);
             let index = index::with(&files.index()?, &descriptor, &tags, &path)?;
-            write(folder, INDEX_FILE, &index, durability)
+            replace(folder, folder, INDEX_FILE, &index, durability)
         })
         .await
     }
@@ -215,43 +201,6 @@ pub(crate) fn check_version(bytes: &Bytes, path: &Path) -> Result<()> {
     }
     let version: String = version.chars().take(80).collect();
     Err(invalid(path, format!("is of layout version `{}` and not 1", version.escape_debug())))
-}
-
-/// Replaces a file as a whole: whoever reads it finds the old bytes or the new ones. For the holder of the lock.
-fn write(folder: &Folder, name: &str, bytes: &[u8], durability: Durability) -> Result<()> {
-    use std::io::Write as _;
-    let (scratch, mut file) = scratch_file(folder, name)?;
-    let path = scratch.path_of(name);
-    // What a killed process has left is the holder's now.
-    file.set_len(0).at("empty", &path)?;
-    file.write_all(bytes).at("write", &path)?;
-    if durability == Durability::Durable {
-        sync_data(&file, &path)?;
-    }
-    scratch.rename(name, folder, name)?;
-    folder.remove_if_empty(SCRATCH)?;
-    if durability == Durability::Durable {
-        folder.sync()?;
-    }
-    Ok(())
-}
-
-/// Opens a file for content in the making, with what is in it from before.
-fn scratch_file(folder: &Folder, name: &str) -> Result<(Folder, File)> {
-    for _ in 0..ATTEMPTS {
-        let scratch = folder.make_folder(SCRATCH)?;
-        let path = scratch.path_of(name);
-        match scratch.part(name) {
-            Ok(file) if file.metadata().at("stat", &path)?.is_file() => return Ok((scratch, file)),
-            Ok(_) | Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => {
-                return Err(invalid(&path, "is not a regular file"));
-            }
-            // Somebody found the folder empty and removed it.
-            Err(Errno::NOENT) => {}
-            Err(error) => return Err(error).at("open", &path),
-        }
-    }
-    Err(Error::Abandoned { subject: Subject::File(folder.path_of(SCRATCH)) })
 }
 
 /// What a folder lacks that was there a moment ago.

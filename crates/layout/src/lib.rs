@@ -5,10 +5,11 @@
 //! | `oci:DIR[:TAG]` | a folder in the OCI image layout | [`OciLayout`] | [`OciLayout`] |
 //! | `oci-archive:FILE[:TAG]` | such a folder in a tar | [`OciArchive`] | [`OciArchiveWriter`] |
 //! | `docker-archive:FILE[:REF]` | what `docker save` writes | [`DockerArchive`] | [`DockerArchiveWriter`] |
+//! | `pier testdata` | the storage folder of distribution, another registry | [`DistributionFolder`] | [`DistributionFolder`] |
 //!
 //! Each reader is a [`Source`](pier_content::Source), each writer a [`Target`](pier_content::Target), so moving images
-//! in and out is [`copy()`](pier_content::copy()) as everywhere. None of them has repositories: a selector decides,
-//! and what a user typed behind the path is resolved by `reference`. What each holds is listed by `entries`.
+//! in and out is [`copy()`](pier_content::copy()) as everywhere. But for the last none of them has repositories: a selector
+//! decides, and what a user typed behind the path is resolved by `reference`. What each holds is listed by `entries`.
 //!
 //! ```
 //! # async fn example() -> pier_content::Result<()> {
@@ -30,11 +31,13 @@
 //! durable, so whoever is killed leaves nothing that is wrong.
 
 mod archive;
+mod distribution;
 mod docker;
 mod entry;
 mod extent;
 mod folder;
 mod index;
+mod part;
 mod shelf;
 mod sys;
 
@@ -44,6 +47,7 @@ pub use archive::{
     output::ArchiveOutput,
     writer::OciArchiveWriter,
 };
+pub use distribution::DistributionFolder;
 pub use docker::{DockerArchive, writer::DockerArchiveWriter};
 pub use entry::Entry;
 pub use folder::OciLayout;

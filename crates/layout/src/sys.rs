@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use pier_content::{Error, Result, Subject};
@@ -80,6 +80,17 @@ impl Stamp {
             size: found.size(),
             changed: (found.ctime(), found.ctime_nsec()),
         })
+    }
+
+    /// Whether the file had been left alone for a while at a moment.
+    pub(crate) fn changed_before(&self, moment: SystemTime, by: Duration) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        let (Ok(seconds), Ok(nanoseconds)) = (u64::try_from(seconds), u32::try_from(nanoseconds)) else {
+            // Before 1970: long ago, or nonsense that is not to be relied on.
+            return false;
+        };
+        let changed = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds);
+        moment.duration_since(changed).is_ok_and(|since| since >= by)
     }
 }
 

@@ -4,6 +4,7 @@ mod approve;
 mod asking;
 mod login;
 mod registries;
+mod testdata;
 mod transfer;
 mod verify;
 
@@ -16,6 +17,7 @@ pub(crate) use self::{
     asking::{Completions, Delete, Inspect, ListReferrers, Repositories, Resolve, ShowManifest, Tags},
     login::{Htpasswd, Login, Logout},
     registries::RegistryOptions,
+    testdata::{Testdata, TestdataCommand, TestdataInit, TestdataRun},
     transfer::{Copy, ProgressMode, Pull, Push, Selection},
     verify::{Depth, Kind, Patience, Select, Verify},
 };
@@ -111,6 +113,8 @@ pub(crate) enum Command {
     Login(Login),
     /// Forget the credentials for a registry
     Logout(Logout),
+    /// Real images in a folder, and a registry for tests over it
+    Testdata(Testdata),
     /// Print a line for the file of users of `pier serve`
     Htpasswd(Htpasswd),
     /// Print a script that completes commands in a shell

@@ -21,6 +21,7 @@ pub(crate) mod resolve;
 pub(crate) mod rm;
 pub(crate) mod serve;
 pub(crate) mod tags;
+pub(crate) mod testdata;
 pub(crate) mod verify;
 
 use anyhow::anyhow;

@@ -68,7 +68,7 @@ fn run(cli: Cli, output: &Output) -> Result<failure::Status, Failure> {
     // A server has use for every processor. What a command moves is hashed and written by blocking threads; to hand sockets from thread
     // to thread besides costs a small pull a sixth of its time.
     let mut runtime = match cli.command {
-        Command::Serve(_) => Builder::new_multi_thread(),
+        Command::Serve(_) | Command::Testdata(_) => Builder::new_multi_thread(),
         _ => Builder::new_current_thread(),
     };
     let runtime = runtime
@@ -97,6 +97,7 @@ fn run(cli: Cli, output: &Output) -> Result<failure::Status, Failure> {
             Command::Fsck(options) => commands::fsck::run(&options, &config, output).await,
             Command::Login(options) => commands::login::run(&options, &config, output).await,
             Command::Logout(options) => commands::logout::run(&options, &config, output).await,
+            Command::Testdata(options) => commands::testdata::run(&options, &config, output).await,
             Command::Htpasswd(options) => commands::htpasswd::run(&options),
             Command::Completions(options) => commands::completions::run(&options),
         }

@@ -1,9 +1,16 @@
 //! SIGINT and SIGTERM.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    io::{self, Read as _},
+    thread,
+};
 
 use anyhow::{Context as _, anyhow};
-use tokio::signal::unix::{self, SignalKind, signal};
+use tokio::{
+    signal::unix::{self, SignalKind, signal},
+    sync::watch,
+};
 
 use crate::failure::{Failure, Status};
 
@@ -12,6 +19,8 @@ use crate::failure::{Failure, Status};
 pub(crate) struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
+    /// Closed with standard input, when that is listened to.
+    input: Option<watch::Receiver<()>>,
 }
 
 /// Which of them came.
@@ -28,7 +37,30 @@ impl Signals {
     pub(crate) fn listen() -> Result<Self, Failure> {
         let interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
         let terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-        Ok(Self { interrupt, terminate })
+        Ok(Self { interrupt, terminate, input: None })
+    }
+
+    /// The end of standard input counts as SIGTERM, too: so a process ends with the one that started it, however that
+    /// ends. What is in it is thrown away.
+    pub(crate) fn listen_to_input_too() -> Result<Self, Failure> {
+        let (open, input) = watch::channel(());
+        // A thread of its own, which nobody waits for: a read of a terminal may never end.
+        thread::Builder::new()
+            .name("input".to_owned())
+            .spawn(move || {
+                let mut buffer = [0; 4096];
+                let mut stdin = io::stdin().lock();
+                loop {
+                    match stdin.read(&mut buffer) {
+                        Ok(0) => break,
+                        Err(error) if error.kind() != io::ErrorKind::Interrupted => break,
+                        _ => {}
+                    }
+                }
+                drop(open);
+            })
+            .context("cannot start a thread")?;
+        Ok(Self { input: Some(input), ..Self::listen()? })
     }
 
     /// Waits for the next one.
@@ -36,8 +68,17 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,
+            () = ended(&mut self.input) => Signal::Terminate,
         }
     }
+}
+
+/// Waits for the end of standard input, which comes once.
+async fn ended(input: &mut Option<watch::Receiver<()>>) {
+    let Some(open) = input else { return std::future::pending().await };
+    // Nothing is ever sent: it changes only in that it closes.
+    let _ = open.changed().await;
+    *input = None;
 }
 
 /// Does `work`, and drops it at the first signal: what it holds is let go in good order, unlike at a sudden end.

@@ -1,13 +1,19 @@
 //! The examples that people copy, run as they stand against a real `pier serve`.
 
-use std::path::Path;
+#![expect(
+    clippy::unwrap_used,
+    reason = "the lint's exemption for tests does not reach the functions that tests share"
+)]
+
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pier_oci::{Digest, Platform};
-use pier_testkit::image::ImageBuilder;
+use pier_testkit::image::{ImageBuilder, IndexBuilder, Layer};
 use pier_testkit::process::PierProcess;
 use pier_testkit::test_registry::TestRegistry;
-use pier_testkit::{engine::Skopeo, skip::or_skip};
+use pier_testkit::{blocking, engine::Skopeo, skip::or_skip};
 
 const PIER: &str = env!("CARGO_BIN_EXE_pier");
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
@@ -58,4 +64,69 @@ fn verify_before_launch_prints_what_is_approved_and_nothing_else() {
     assert_eq!(launch(&image.root.digest.to_string()), (0, expected));
     assert_eq!(launch(&Digest::sha256(b"another").to_string()), (1, String::new()));
     assert_eq!(launch("nothing").0, 2);
+}
+
+/// A folder of images as the examples want one: `alpine:3.22` for two platforms. Gives its digest too.
+fn real_images() -> (tempfile::TempDir, PathBuf, String) {
+    let image = |architecture, seed| {
+        ImageBuilder::new().platform("linux", architecture, None).layer(Layer::random(seed, 3000)).build()
+    };
+    let index = IndexBuilder::new().child(&image("amd64", 1)).child(&image("arm64", 2)).build();
+    let upstream = blocking::TestRegistry::start().unwrap();
+    upstream.push(&index, "library/alpine:3.22").unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("testdata");
+    let source = format!("{}=alpine:3.22", upstream.image_ref("library/alpine:3.22"));
+    let init = Command::new(PIER)
+        .args(["testdata", "init", "--progress", "none", &source, "--storage-dir"])
+        .arg(&folder)
+        .output()
+        .unwrap();
+    assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+    (place, folder, index.root.digest.to_string())
+}
+
+/// Runs a test of another language on a folder of images. It is skipped where its language is missing. Gives what it printed.
+#[track_caller]
+fn real_registry(command: &mut Command, folder: &Path) -> Option<String> {
+    let output = command
+        .current_dir(format!("{EXAMPLES}/real-registry"))
+        .envs([("PIER", Path::new(PIER)), ("TESTDATA", folder)])
+        .envs([("REPOSITORY", "alpine"), ("TAG", "3.22")])
+        // A module of its own, which needs no other.
+        .envs([("GO111MODULE", "on"), ("GOFLAGS", "-mod=mod"), ("GOPROXY", "off"), ("GOTOOLCHAIN", "local")])
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output();
+    let output = or_skip(output.map_err(|error: io::Error| {
+        io::Error::new(error.kind(), format!("`{}`: {error}", command.get_program().display()))
+    }))?;
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
+    Some(stdout)
+}
+
+#[test]
+fn a_test_in_shell_has_a_real_registry() {
+    let (_place, folder, digest) = real_images();
+    if or_skip(Command::new("curl").arg("--version").output()).is_none() {
+        return;
+    }
+    let said = real_registry(Command::new("./test.sh").args(["alpine", "3.22"]), &folder).unwrap();
+    assert_eq!(said, format!("alpine:3.22 is {digest}\n"));
+}
+
+#[test]
+fn a_test_in_python_has_a_real_registry() {
+    let (_place, folder, _) = real_images();
+    real_registry(Command::new("python3").arg("test_registry.py"), &folder);
+}
+
+#[test]
+fn a_test_in_go_has_a_real_registry() {
+    let (_place, folder, _) = real_images();
+    let Some(said) = real_registry(Command::new("go").args(["test", "-count=1", "-v", "./..."]), &folder)
+    else {
+        return;
+    };
+    assert_eq!(said.matches("--- PASS").count(), 2, "{said}");
 }

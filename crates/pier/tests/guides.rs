@@ -90,3 +90,8 @@ fn air_gap() {
 fn approve_and_launch() {
     run("approve-and-launch.md");
 }
+
+#[test]
+fn test_against_a_real_registry() {
+    run("test-against-a-real-registry.md");
+}

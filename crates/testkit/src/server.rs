@@ -63,6 +63,7 @@ impl Server {
     }
 
     /// Cuts every connection; none of them is open when this returns.
+    #[cfg(feature = "proxy")]
     pub(crate) async fn cut_all(&self) {
         let Some(cuts) = &self.cuts else { return };
         let (done, cut) = oneshot::channel();

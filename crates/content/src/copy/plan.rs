@@ -9,17 +9,14 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use pier_oci::{Descriptor, Digest, Index, Manifest, Repository};
+use pier_oci::{Descriptor, Digest, Manifest, Repository};
 
 use super::{CopyOptions, Platforms, Referrers};
 use crate::{
     Completeness, Error, Result, Source, Target,
     manifests::{Manifests, blobs_of, index_of, is_index, is_manifest},
-    platform::{NESTING, is_attestation, select, too_deep},
+    platform::{NESTING, attestations, is_attestation, select, too_deep},
 };
-
-/// BuildKit's annotation that says which image of the index an attestation is about.
-const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
 
 /// How far referrers of referrers are followed: a signature of an SBOM of an image is two.
 const REFERRAL: usize = 4;
@@ -112,7 +109,7 @@ impl Kept {
                 && let Some(index) = index_of(last)
             {
                 let about = attestations(index, &selected.image.digest);
-                kept.entry(last.digest()).or_default().extend(about);
+                kept.entry(last.digest()).or_default().extend(about.map(|entry| entry.digest));
             }
         }
         Ok(Self(kept))
@@ -121,16 +118,6 @@ impl Kept {
     fn wants(&self, index: &Digest, child: &Digest) -> bool {
         self.0.get(index).is_none_or(|children| children.contains(child))
     }
-}
-
-/// The attestations that an index lists for one of its images.
-fn attestations(index: &Index, image: &Digest) -> impl Iterator<Item = Digest> {
-    let image = image.to_string();
-    index
-        .manifests
-        .iter()
-        .filter(move |entry| is_attestation(entry) && entry.annotations.get(REFERENCE_DIGEST) == Some(&image))
-        .map(|entry| entry.digest)
 }
 
 /// The graph as far as it is known.

@@ -12,8 +12,9 @@ use tempfile::TempDir;
 
 use super::output::{ArchiveOutput, Contents};
 use crate::{
-    folder::{Durability, INDEX_FILE, LAYOUT, LAYOUT_FILE, OciLayout},
+    folder::{INDEX_FILE, LAYOUT, LAYOUT_FILE, OciLayout},
     index::listed,
+    part::Durability,
     sys::{blocking, invalid},
 };
 

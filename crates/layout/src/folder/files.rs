@@ -6,11 +6,12 @@ use bytes::Bytes;
 use pier_content::{Error, Result, Subject};
 use pier_oci::{Algorithm, Digest};
 
-use super::{BLOBS, Durability, INDEX_FILE, vanished};
+use super::{BLOBS, INDEX_FILE, vanished};
 use crate::{
     Entry,
     extent::Extent,
     index::{self, MAX_INDEX_BYTES},
+    part::{Durability, Room, made},
     shelf::Holding,
     sys::{At as _, Folder},
 };
@@ -55,23 +56,17 @@ impl Files {
         }
         Ok(digests)
     }
-
-    /// The folder of the blobs of an algorithm, which is made, and survives, when it is not there.
-    pub(crate) fn blobs_of(&self, digest: &Digest, durability: Durability) -> Result<Folder> {
-        let blobs = made(&self.folder, BLOBS, durability)?;
-        made(&blobs, digest.algorithm().as_str(), durability)
-    }
 }
 
-fn made(parent: &Folder, name: &str, durability: Durability) -> Result<Folder> {
-    if let Some(folder) = parent.folder(name)? {
-        return Ok(folder);
+impl Room for Files {
+    fn folder(&self) -> &Folder {
+        &self.folder
     }
-    let folder = parent.make_folder(name)?;
-    if durability == Durability::Durable {
-        parent.sync()?;
+
+    fn place(&self, digest: &Digest, durability: Durability) -> Result<(Folder, String)> {
+        let blobs = made(&self.folder, BLOBS, durability)?;
+        Ok((made(&blobs, digest.algorithm().as_str(), durability)?, digest.hex()))
     }
-    Ok(folder)
 }
 
 impl Holding for Files {
@@ -94,7 +89,7 @@ impl Holding for Files {
 }
 
 /// All bytes of a file that has at most `limit`.
-pub(super) fn read_whole(file: File, path: &Path, limit: u64) -> Result<Bytes> {
+pub(crate) fn read_whole(file: File, path: &Path, limit: u64) -> Result<Bytes> {
     let actual = file.metadata().at("stat", path)?.len();
     if actual > limit {
         let subject = Subject::File(path.to_owned());

@@ -1,20 +1,27 @@
 //! A layout as a place to write to.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use pier_content::{
     Commit, Completeness, Error, Event, Mounted, Origin, Progress, Result, Target, fill_and_commit,
 };
 use pier_oci::{ChildKind, Descriptor, Digest, Kind, MAX_MANIFEST_BYTES, Manifest, Repository, Tag};
 
-use super::{OciLayout, part::Part};
+use super::OciLayout;
 use crate::{
     extent::Extent,
     index::listed,
+    part::{Part, Room},
     shelf::read,
     sys::{Stamp, blocking},
 };
 
 impl OciLayout {
+    fn room(&self) -> Arc<dyn Room> {
+        Arc::new(self.files.clone())
+    }
+
     /// Whether a blob is there, whole and right. It is hashed once for as long as its file does not change.
     async fn has_blob(&self, digest: Digest, size: u64) -> Result<bool> {
         let layout = self.clone();
@@ -30,7 +37,7 @@ impl OciLayout {
         if self.verified().get(digest) == Some(&stamp) {
             return Ok(true);
         }
-        let extent = Extent::in_file(std::sync::Arc::new(file), 0, size, path.clone());
+        let extent = Extent::in_file(Arc::new(file), 0, size, path.clone());
         if extent.digest(digest.algorithm())? != *digest {
             tracing::warn!(path = %path.display(), "a blob of the layout is not what it is called");
             return Ok(false);
@@ -98,8 +105,8 @@ impl Target for OciLayout {
         origin: Origin<'_>,
         progress: &Progress,
     ) -> Result<()> {
-        let (files, durability, wanted) = (self.files.clone(), self.durability, descriptor.clone());
-        let part = blocking(move || Part::begin(&files, &wanted, durability)).await?;
+        let (room, durability, wanted) = (self.room(), self.durability, descriptor.clone());
+        let part = blocking(move || Part::begin(&room, &wanted, durability)).await?;
         let commit = Commit { digest: descriptor.digest, link: None };
         fill_and_commit(&part, origin, descriptor, commit, progress).await?;
         let stamp = blocking(move || part.stamp()).await?;
@@ -123,8 +130,8 @@ impl Target for OciLayout {
         }
         let (digest, size) = (manifest.digest(), manifest.size());
         if !self.has_blob(digest, size).await? {
-            let (files, durability, bytes) = (self.files.clone(), self.durability, manifest.bytes().clone());
-            let stamp = blocking(move || Part::put(&files, &digest, &bytes, durability)).await?;
+            let (room, durability, bytes) = (self.room(), self.durability, manifest.bytes().clone());
+            let stamp = blocking(move || Part::put(&room, &digest, &bytes, durability)).await?;
             self.verified().insert(digest, stamp);
         }
         if tags.is_empty() && manifest.subject().is_none() {

@@ -7,6 +7,7 @@
 )]
 
 mod archive;
+mod distribution;
 mod docker;
 mod go;
 mod hostile;

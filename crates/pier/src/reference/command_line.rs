@@ -21,17 +21,17 @@ fn page() -> String {
          [exit status](exit-status.md). A flag goes before its environment variable, which goes before\n\
          [`pier.toml`](config.md), which goes before the default.\n\n",
     );
-    for command in commands(&cli) {
-        let name = command.get_name();
-        let _ = writeln!(page, "- [`pier {name}`](#pier-{name}): {}", about(command));
+    for (name, command) in commands(&cli) {
+        let _ = writeln!(page, "- [`pier {name}`](#pier-{}): {}", name.replace(' ', "-"), about(command));
     }
     page.push_str("\n## Options of every command\n\n");
     page.push_str(&table(cli.get_arguments()));
-    for command in commands(&cli) {
-        let _ = write!(page, "\n## pier {}\n\n{}.\n\n", command.get_name(), about(command));
+    for (name, command) in commands(&cli) {
+        let _ = write!(page, "\n## pier {name}\n\n{}.\n\n", about(command));
         let usage = command.clone().render_usage().to_string();
         let _ = write!(page, "```text\n{}\n```\n", usage.trim_start_matches("Usage: "));
-        let own: Vec<&Arg> = command.get_arguments().filter(|argument| !argument.is_global_set()).collect();
+        let is_own = |argument: &&Arg| cli.get_arguments().all(|other| other.get_id() != argument.get_id());
+        let own: Vec<&Arg> = command.get_arguments().filter(is_own).collect();
         if own.iter().any(|argument| is_shown(argument)) {
             page.push('\n');
             page.push_str(&table(own.into_iter()));
@@ -40,9 +40,20 @@ fn page() -> String {
     page
 }
 
-/// Those that people type, without clap's own `help`.
-fn commands(cli: &Command) -> impl Iterator<Item = &Command> {
-    cli.get_subcommands().filter(|command| command.get_name() != "help" && !command.is_hide_set())
+/// Those that people type, with their whole names, without clap's own `help`. Of a command that only has others only
+/// those are listed.
+fn commands(cli: &Command) -> Vec<(String, &Command)> {
+    let is_typed = |command: &&Command| command.get_name() != "help" && !command.is_hide_set();
+    let mut found = Vec::new();
+    for command in cli.get_subcommands().filter(is_typed) {
+        let name = command.get_name();
+        let below: Vec<_> = command.get_subcommands().filter(is_typed).collect();
+        if below.is_empty() {
+            found.push((name.to_owned(), command));
+        }
+        found.extend(below.into_iter().map(|below| (format!("{name} {}", below.get_name()), below)));
+    }
+    found
 }
 
 fn about(command: &Command) -> String {

@@ -44,7 +44,8 @@ pub(crate) struct Monitor {
 
 #[derive(Debug)]
 struct Inner {
-    store: Arc<Store>,
+    /// None where what is served is no store, such as images for tests.
+    store: Option<Arc<Store>>,
     requests: Requests,
     numbers: Numbers,
     is_draining: AtomicBool,
@@ -72,7 +73,7 @@ impl Question {
 }
 
 impl Monitor {
-    /// A monitor of a server that has just started.
+    /// A monitor of a server that has just started, and that gives space back.
     pub(crate) fn new(
         store: Arc<Store>,
         registry: Registry,
@@ -80,7 +81,15 @@ impl Monitor {
     ) -> Self {
         let requests = Requests::default();
         let numbers = Numbers::new(&requests, registry, collected);
-        let inner = Inner { store, requests, numbers, is_draining: AtomicBool::new(false) };
+        let inner = Inner { store: Some(store), requests, numbers, is_draining: AtomicBool::new(false) };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// A monitor of a server over something that is no store.
+    pub(crate) fn without_store(registry: Registry) -> Self {
+        let requests = Requests::default();
+        let numbers = Numbers::new(&requests, registry, watch::channel(collection::Numbers::default()).1);
+        let inner = Inner { store: None, requests, numbers, is_draining: AtomicBool::new(false) };
         Self { inner: Arc::new(inner) }
     }
 
@@ -108,8 +117,10 @@ impl Monitor {
                 reasons => text(StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n"),
             },
             Question::Metrics => {
-                let usage = timeout(STORE_LIMIT, self.inner.store.usage()).await;
-                let usage = usage.ok().and_then(Result::ok);
+                let usage = match &self.inner.store {
+                    Some(store) => timeout(STORE_LIMIT, store.usage()).await.ok().and_then(Result::ok),
+                    None => None,
+                };
                 let mut response = text(StatusCode::OK, self.inner.numbers.encode(usage));
                 response.headers_mut().insert(
                     header::CONTENT_TYPE,
@@ -126,7 +137,8 @@ impl Monitor {
         if self.inner.is_draining.load(Relaxed) {
             reasons.push("stopping".to_owned());
         }
-        match timeout(STORE_LIMIT, self.inner.store.usage()).await {
+        let Some(store) = &self.inner.store else { return reasons };
+        match timeout(STORE_LIMIT, store.usage()).await {
             Err(_) => reasons.push(format!("the store did not answer in {STORE_LIMIT:?}")),
             // What exactly is wrong is for the log and not for whoever may ask here.
             Ok(Err(error)) => {

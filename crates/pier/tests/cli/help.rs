@@ -2,7 +2,7 @@
 
 use crate::pier::{Said, command, run};
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "serve",
     "pull",
     "push",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 19] = [
     "fsck",
     "login",
     "logout",
+    "testdata",
     "htpasswd",
     "completions",
 ];

@@ -44,4 +44,5 @@ mod serve;
 mod site;
 mod stopping;
 mod takeover;
+mod testdata;
 mod verify;

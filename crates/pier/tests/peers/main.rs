@@ -94,6 +94,16 @@ fn what_docker_builds_and_pushes_all_pull_and_run() {
 }
 
 #[test]
+fn a_folder_of_test_images_is_served_to_all_as_it_is() {
+    let (Some(peers), Some(image)) = (Peers::start(), or_skip(busybox())) else {
+        return;
+    };
+    let layout = Layout::of(&image, "busybox");
+    let registry = Registry::over_testdata(&layout.source("busybox"), "test/busybox:1");
+    all_pull_and_run(&registry, "test/busybox", &image.root.digest.to_string(), &peers);
+}
+
+#[test]
 fn an_index_comes_back_whole() {
     let (Some(skopeo), Some(amd64), Some(arm64)) =
         (or_skip(Skopeo::find()), or_skip(busybox()), or_skip(busybox_for("arm64")))

@@ -29,6 +29,11 @@ impl DockerRegistry {
         Self::start_in(program.to_owned(), folder, storage)
     }
 
+    /// Starts a registry over a folder that is there, and stays.
+    pub fn start_over(storage: &Path) -> Result<Self, Error> {
+        Self::start_in(find("docker-registry", "docker-registry")?, Folder::new()?, storage.to_owned())
+    }
+
     /// Starts one more process over the files of this one.
     pub fn start_beside(&self) -> Result<Self, Error> {
         Self::start_in(self.program.clone(), Folder::new()?, self.storage.clone())

@@ -1,6 +1,11 @@
-//! A blob of a layout in the making.
+//! What is written into a folder: files in the making, and how they get their names.
 //!
-//! Its file is named by its digest, so whoever wants the same blob next goes on where the last one stopped. What is
+//! ```text
+//! <folder>/.pier/<alg>-<hex>  a blob in the making; gone when nothing is
+//!          .pier/<name>       a small file in the making, for the holder of the folder's lock
+//! ```
+//!
+//! A blob's file is named by its digest, so whoever wants the same blob next goes on where the last one stopped. What is
 //! there from before is hashed first: nothing is known about it, not even that it was written by us. A blob that
 //! another process is writing is written a second time under a name of its own; both become the same blob, and
 //! nobody waits.
@@ -22,14 +27,36 @@ use bytes::Bytes;
 use pier_content::{Blob, Body, ByteRange, Commit, Error, Filling, Order, Result, Subject};
 use pier_oci::{Descriptor, Digest, Hasher};
 
-use super::{Durability, Files, SCRATCH, scratch_file};
+use rustix::io::Errno;
+
 use crate::{
     extent::Extent,
-    sys::{ATTEMPTS, At as _, Folder, Stamp, blocking, sync_data, try_lock},
+    sys::{ATTEMPTS, At as _, Folder, Stamp, blocking, invalid, sync_data, try_lock},
 };
 
+/// The folder of content in the making.
+pub(crate) const SCRATCH: &str = ".pier";
+
+/// Whether what is written has to survive the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// It is synced before it gets its name.
+    Durable,
+    /// It goes with the process anyway.
+    Staged,
+}
+
+/// Where blobs go in the end.
+pub(crate) trait Room: Send + Sync {
+    /// The folder whose `.pier` has content in the making: on the same file system as where it goes.
+    fn folder(&self) -> &Folder;
+
+    /// The folder and the name that a blob gets. The folder is made, and survives, when it is not there.
+    fn place(&self, digest: &Digest, durability: Durability) -> Result<(Folder, String)>;
+}
+
 /// The one writer of a part. Its drop keeps the bytes and frees the part.
-pub(super) struct Part {
+pub(crate) struct Part {
     shared: Arc<Shared>,
 }
 
@@ -43,7 +70,7 @@ struct Shared {
 }
 
 struct Content {
-    files: Files,
+    room: Arc<dyn Room>,
     durability: Durability,
     scratch: Folder,
     name: String,
@@ -63,23 +90,27 @@ enum Phase {
 
 impl Part {
     /// Begins a part or goes on with one. Waits for the disk.
-    pub(super) fn begin(files: &Files, descriptor: &Descriptor, durability: Durability) -> Result<Self> {
+    pub(crate) fn begin(
+        room: &Arc<dyn Room>,
+        descriptor: &Descriptor,
+        durability: Durability,
+    ) -> Result<Self> {
         let Descriptor { digest, size, .. } = *descriptor;
-        let mut content = hold(files, &digest, durability)?;
+        let mut content = hold(room, &digest, durability)?;
         let written = content.adopt(size)?;
         let shared = Shared { digest, size, written: AtomicU64::new(written), content: Mutex::new(content) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
     /// The whole content at once, for what is in memory anyway. Waits for the disk.
-    pub(super) fn put(
-        files: &Files,
+    pub(crate) fn put(
+        room: &Arc<dyn Room>,
         digest: &Digest,
         bytes: &Bytes,
         durability: Durability,
     ) -> Result<Stamp> {
         let size = bytes.len() as u64;
-        let mut content = hold(files, digest, durability)?;
+        let mut content = hold(room, digest, durability)?;
         let written = AtomicU64::new(content.adopt(0)?);
         let shared = Shared { digest: *digest, size, written, content: Mutex::new(content) };
         shared.write(0, std::slice::from_ref(bytes))?;
@@ -87,19 +118,19 @@ impl Part {
     }
 
     /// What tells the committed blob from any other state of it. Waits for the disk.
-    pub(super) fn stamp(&self) -> Result<Stamp> {
+    pub(crate) fn stamp(&self) -> Result<Stamp> {
         let content = self.shared.content();
         Stamp::of(&content.file, &content.path())
     }
 }
 
 /// Takes the part of a digest, or one for this writer alone when somebody else has it.
-fn hold(files: &Files, digest: &Digest, durability: Durability) -> Result<Content> {
+fn hold(room: &Arc<dyn Room>, digest: &Digest, durability: Durability) -> Result<Content> {
     static ALONE: AtomicU64 = AtomicU64::new(0);
     let common = format!("{}-{}", digest.algorithm(), digest.hex());
     let mut name = common.clone();
     for _ in 0..ATTEMPTS {
-        let (scratch, file) = scratch_file(&files.folder, &name)?;
+        let (scratch, file) = scratch_file(room.folder(), &name)?;
         let path = scratch.path_of(&name);
         if !try_lock(&file, &path)? {
             name = format!("{common}.{}.{}", process::id(), ALONE.fetch_add(1, SeqCst));
@@ -108,7 +139,7 @@ fn hold(files: &Files, digest: &Digest, durability: Durability) -> Result<Conten
         // Its last writer may have finished between the opening and the lock: then the file is a blob by now.
         if scratch.names(&name, &file)? {
             return Ok(Content {
-                files: files.clone(),
+                room: Arc::clone(room),
                 durability,
                 scratch,
                 resumable: name == common,
@@ -119,8 +150,64 @@ fn hold(files: &Files, digest: &Digest, durability: Durability) -> Result<Conten
             });
         }
     }
-    let subject = Subject::BlobIn(files.folder.path().to_owned(), *digest);
+    let subject = Subject::BlobIn(room.folder().path().to_owned(), *digest);
     Err(Error::Abandoned { subject })
+}
+
+/// Replaces a file of `to` as a whole: whoever reads it finds the old bytes or the new ones. For the holder of the lock
+/// of `folder`, below which `to` is.
+pub(crate) fn replace(
+    folder: &Folder,
+    to: &Folder,
+    name: &str,
+    bytes: &[u8],
+    durability: Durability,
+) -> Result<()> {
+    use std::io::Write as _;
+    let (scratch, mut file) = scratch_file(folder, name)?;
+    let path = scratch.path_of(name);
+    // What a killed process has left is the holder's now.
+    file.set_len(0).at("empty", &path)?;
+    file.write_all(bytes).at("write", &path)?;
+    if durability == Durability::Durable {
+        sync_data(&file, &path)?;
+    }
+    scratch.rename(name, to, name)?;
+    folder.remove_if_empty(SCRATCH)?;
+    if durability == Durability::Durable {
+        to.sync()?;
+    }
+    Ok(())
+}
+
+/// Opens a file for content in the making, with what is in it from before.
+fn scratch_file(folder: &Folder, name: &str) -> Result<(Folder, File)> {
+    for _ in 0..ATTEMPTS {
+        let scratch = folder.make_folder(SCRATCH)?;
+        let path = scratch.path_of(name);
+        match scratch.part(name) {
+            Ok(file) if file.metadata().at("stat", &path)?.is_file() => return Ok((scratch, file)),
+            Ok(_) | Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => {
+                return Err(invalid(&path, "is not a regular file"));
+            }
+            // Somebody found the folder empty and removed it.
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error).at("open", &path),
+        }
+    }
+    Err(Error::Abandoned { subject: Subject::File(folder.path_of(SCRATCH)) })
+}
+
+/// A folder in another, which is made, and survives, when it is not there.
+pub(crate) fn made(parent: &Folder, name: &str, durability: Durability) -> Result<Folder> {
+    if let Some(folder) = parent.folder(name)? {
+        return Ok(folder);
+    }
+    let folder = parent.make_folder(name)?;
+    if durability == Durability::Durable {
+        parent.sync()?;
+    }
+    Ok(folder)
 }
 
 impl Content {
@@ -213,16 +300,16 @@ impl Shared {
             self.written.store(0, SeqCst);
             return Err(Error::Integrity { expected: self.digest, actual, origin: None });
         }
-        let (path, blobs) = (content.path(), content.files.blobs_of(&self.digest, content.durability)?);
+        let (path, (blobs, name)) = (content.path(), content.room.place(&self.digest, content.durability)?);
         if content.durability == Durability::Durable {
             sync_data(&content.file, &path)?;
         }
-        content.scratch.rename(&content.name, &blobs, &self.digest.hex())?;
+        content.scratch.rename(&content.name, &blobs, &name)?;
         content.phase = Phase::Committed;
         if content.durability == Durability::Durable {
             blobs.sync()?;
         }
-        content.files.folder.remove_if_empty(SCRATCH)?;
+        content.room.folder().remove_if_empty(SCRATCH)?;
         // The rename counts as a change of the file: the stamp is of the state behind it.
         let stamp = Stamp::of(&content.file, &path)?;
         let body = Body::File(Arc::clone(&content.file));
@@ -242,7 +329,7 @@ impl Shared {
         self.in_phase(&content)?;
         content.scratch.remove(&content.name)?;
         content.phase = Phase::Aborted;
-        content.files.folder.remove_if_empty(SCRATCH)
+        content.room.folder().remove_if_empty(SCRATCH)
     }
 }
 
@@ -254,7 +341,7 @@ impl Drop for Shared {
             return;
         }
         let removed = content.scratch.remove(&content.name);
-        if let Err(error) = removed.and_then(|()| content.files.folder.remove_if_empty(SCRATCH)) {
+        if let Err(error) = removed.and_then(|()| content.room.folder().remove_if_empty(SCRATCH)) {
             tracing::debug!(error = &error as &dyn std::error::Error, "a part stays behind");
         }
     }

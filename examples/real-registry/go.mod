@@ -1,0 +1,3 @@
+module example.org/real-registry
+
+go 1.21
