@@ -60,7 +60,8 @@ pub(super) async fn run(
     let signals = if output.is_json() { Signals::listen_to_input_too()? } else { Signals::listen()? };
     announce(listener.address(), options.auth.as_ref(), guard.authority.as_ref(), output)?;
     let section = ServeSection { drain_timeout: DRAIN, ..config.serve.clone() };
-    let monitored = Monitored { monitor: Monitor::without_store(registry.clone()), listener: None };
+    let monitored =
+        serve::Monitored { monitor: serve::Monitor::without_store(registry.clone()), listener: None };
     serve::run(listener, signals, registry, guard.entrance.clone(), monitored, &section).await
 }
 
