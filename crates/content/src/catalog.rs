@@ -18,7 +18,8 @@ pub trait Catalog: Debug + Send + Sync {
     /// # Errors
     /// [`Missing`](crate::Error::Missing) under [`Completeness::Strict`] when the repository lacks a child;
     /// [`Size`](crate::Error::Size) when a blob that it has is not as long as the manifest says;
-    /// [`Changed`](crate::Error::Changed) and [`Immutable`](crate::Error::Immutable) when a tag may not move.
+    /// [`Changed`](crate::Error::Changed) and [`Immutable`](crate::Error::Immutable) when a tag may not move, and the
+    /// latter also when the manifest is there under another media type and a tag that never moves leads to it.
     async fn put_manifest(&self, put: PutManifest) -> Result<Stored>;
 
     /// The manifest that a tag or a digest names in a repository, as it was stored, byte for byte.
@@ -27,7 +28,7 @@ pub trait Catalog: Debug + Send + Sync {
     /// Removes a manifest and every tag that names it. Content that nothing else names is collected later.
     ///
     /// # Errors
-    /// [`Immutable`](crate::Error::Immutable) when one of the tags never moves.
+    /// [`Immutable`](crate::Error::Immutable) when a tag that never moves names it, or leads to it through indexes.
     async fn delete_manifest(
         &self,
         repository: &RepositoryName,

@@ -168,7 +168,8 @@ pub enum Error {
         found: Option<Digest>,
     },
 
-    /// A tag is of those that never move once they are there. Use another, or have the rule changed.
+    /// A tag is of those that never move once they are there, nor anything that they lead to. Use another, or have the rule
+    /// changed.
     #[error("{subject} is immutable: its tag names the same content for ever")]
     Immutable {
         /// The tag.

@@ -318,6 +318,8 @@ macro_rules! catalog_suite {
                 moves_from_what_is_expected
                 of_many_who_expect_the_same_one_wins
                 what_is_immutable_stays
+                what_an_immutable_tag_leads_to_stays
+                what_an_immutable_tag_leads_to_keeps_its_media_type
                 tags_remember_where_they_pointed
                 a_history_has_an_end
             }

@@ -28,6 +28,10 @@ pub enum Expected {
     Something,
     /// One of these.
     OneOf(Vec<Digest>),
+    /// Something that is none of these.
+    SomethingBut(Vec<Digest>),
+    /// Nothing, or something that is none of these.
+    NoneOf(Vec<Digest>),
     /// Nothing: it is new.
     Nothing,
 }
@@ -81,16 +85,42 @@ impl TagRules {
 }
 
 impl Expected {
-    fn is_met(&self, now: Option<&Digest>) -> bool {
-        match (self, now) {
-            (Self::Anything, _) | (Self::Something, Some(_)) | (Self::Nothing, None) => true,
-            (Self::OneOf(digests), Some(now)) => digests.contains(now),
-            (Self::Something | Self::OneOf(_), None) | (Self::Nothing, Some(_)) => false,
+    /// Whether that is so of what names `now`; `None` is nothing.
+    pub fn is_met(&self, now: Option<&Digest>) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Something => now.is_some(),
+            Self::OneOf(digests) => now.is_some_and(|now| digests.contains(now)),
+            Self::SomethingBut(digests) => now.is_some_and(|now| !digests.contains(now)),
+            Self::NoneOf(digests) => now.is_none_or(|now| !digests.contains(now)),
+            Self::Nothing => now.is_none(),
         }
     }
 }
 
 impl ImmutableTags {
+    /// Whether no tag of any repository is immutable, so that nobody need look which tags there are.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Decides about a change of something that tags of a repository lead to, through however many indexes.
+    ///
+    /// # Errors
+    /// [`Immutable`](Error::Immutable) when one of the tags never moves: what it leads to is what it names.
+    pub fn check_all<'a>(
+        &self,
+        repository: &RepositoryName,
+        tags: impl IntoIterator<Item = &'a Tag>,
+    ) -> Result<()> {
+        match tags.into_iter().find(|tag| self.covers(repository, tag)) {
+            Some(tag) => Err(Error::Immutable {
+                subject: Subject::Manifest(repository.clone(), Selector::Tag(tag.clone())),
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// Whether a tag of a repository never moves.
     pub fn covers(&self, repository: &RepositoryName, tag: &Tag) -> bool {
         self.0.iter().any(|pattern| {

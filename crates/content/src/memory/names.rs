@@ -45,6 +45,23 @@ impl Repository {
         moves.push(TagMove { digest, at: SystemTime::now() });
         moves.drain(..moves.len().saturating_sub(KEPT_MOVES));
     }
+
+    /// The tags that name a manifest, or an index that leads to it.
+    fn tags_leading_to(&self, digest: Digest) -> impl Iterator<Item = &Tag> {
+        let mut leading = HashSet::from([digest]);
+        let mut unfollowed = vec![digest];
+        while let Some(child) = unfollowed.pop() {
+            let names_it = |manifest: &Manifest| {
+                manifest.children().any(|(kind, named)| kind == ChildKind::Manifest && named.digest == child)
+            };
+            for (digest, _) in self.manifests.iter().filter(|(_, manifest)| names_it(manifest)) {
+                if leading.insert(*digest) {
+                    unfollowed.push(*digest);
+                }
+            }
+        }
+        self.tags.values().filter(move |(_, named)| leading.contains(named)).map(|(tag, _)| tag)
+    }
 }
 
 impl Names {
@@ -59,6 +76,10 @@ impl Names {
             rules.check(&repository, tag, self.named(&repository, tag), Some(digest))?;
         }
         let held = self.get_or_new(&repository);
+        let before = held.manifests.get(&digest);
+        if before.is_some_and(|before| before.media_type() != manifest.media_type()) {
+            rules.immutable.check_all(&repository, held.tags_leading_to(digest))?;
+        }
         held.manifests.insert(digest, manifest);
         for tag in tags {
             held.name(&tag, Some(digest));
@@ -97,12 +118,11 @@ impl Names {
             .get_mut(repository)
             .filter(|held| held.manifests.contains_key(digest))
             .ok_or_else(|| not_found(repository, Selector::Digest(*digest)))?;
+        if !immutable.is_empty() {
+            immutable.check_all(repository, held.tags_leading_to(*digest))?;
+        }
         let naming: Vec<Tag> =
             held.tags.values().filter(|(_, named)| named == digest).map(|(tag, _)| tag.clone()).collect();
-        let rules = TagRules { immutable: immutable.clone(), ..TagRules::default() };
-        for tag in &naming {
-            rules.check(repository, tag, Some(*digest), None)?;
-        }
         for tag in &naming {
             held.name(tag, None);
         }

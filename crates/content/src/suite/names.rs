@@ -15,7 +15,7 @@ const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 
-fn entry(media_type: &str, digest: Digest, size: u64) -> String {
+pub(super) fn entry(media_type: &str, digest: Digest, size: u64) -> String {
     format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size}}}"#)
 }
 
@@ -355,7 +355,7 @@ pub async fn names_survive_reopening(harness: impl Harness) {
 }
 
 /// An index of these manifests.
-fn index_of(children: &[&Arc<Manifest>]) -> Arc<Manifest> {
+pub(super) fn index_of(children: &[&Arc<Manifest>]) -> Arc<Manifest> {
     let children: Vec<String> = children
         .iter()
         .map(|child| entry(child.media_type().as_str(), child.digest(), child.size()))

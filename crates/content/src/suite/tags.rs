@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use pier_oci::{Digest, Manifest, RepositoryName, Tag};
+use pier_oci::{Digest, Manifest, MediaType, RepositoryName, Selector, Tag};
 
 use super::{
-    Harness, Stores, code,
-    names::{named, simple, stored},
+    Harness, Stores, code, content,
+    names::{entry, index_of, named, simple, stored},
     repository,
 };
 use crate::{
-    Completeness, Expected, ImmutableTag, ImmutableTags, PutManifest, Result, TagRules, catalog::KEPT_MOVES,
+    Completeness, Error, Expected, ImmutableTag, ImmutableTags, PutManifest, Result, Subject, TagRules,
+    catalog::KEPT_MOVES,
 };
 
 fn expecting(expected: Expected) -> TagRules {
@@ -124,6 +125,69 @@ pub async fn what_is_immutable_stays(harness: impl Harness) {
     assert_eq!(code(named(&stores, &b, "v1").await), "not-found");
     // A tag that is not there may be removed as little as any other.
     assert_eq!(code(stores.catalog.untag(&a, &tag("v9"), &rules()).await), "not-found");
+}
+
+/// Neither by a deletion of what it leads to, at any depth, nor by what that is served as.
+pub async fn what_an_immutable_tag_leads_to_stays(harness: impl Harness) {
+    let stores = harness.stores();
+    let a = repository("a");
+    let (child, other) = (simple(&stores, &a, 76, "").await, simple(&stores, &a, 77, "").await);
+    let (inner, aside) = (index_of(&[&child]), index_of(&[&other]));
+    let outer = index_of(&[&inner]);
+    let rules = || TagRules { immutable: immutable("v*"), ..TagRules::default() };
+    for manifest in [&child, &other, &inner, &aside] {
+        put(&stores, &a, manifest, &[], rules()).await.unwrap();
+    }
+    put(&stores, &a, &outer, &["v1"], rules()).await.unwrap();
+    put(&stores, &a, &aside, &["latest"], rules()).await.unwrap();
+    let delete = async |manifest: &Manifest, immutable: ImmutableTags| {
+        stores.catalog.delete_manifest(&a, &manifest.digest(), &immutable).await
+    };
+    for manifest in [&child, &inner, &outer] {
+        match delete(manifest, immutable("v*")).await {
+            Err(Error::Immutable { subject }) => {
+                assert_eq!(subject, Subject::Manifest(a.clone(), Selector::Tag(tag("v1"))));
+            }
+            other => panic!("{other:?}"),
+        }
+        stores.catalog.resolve(&a, &Selector::Digest(manifest.digest())).await.unwrap();
+    }
+    // Through an index that only a tag that moves names, and without the rule.
+    delete(&other, immutable("v*")).await.unwrap();
+    delete(&child, immutable("b:v*")).await.unwrap();
+}
+
+/// The same bytes may be declared as something else, until an immutable tag leads to them.
+pub async fn what_an_immutable_tag_leads_to_keeps_its_media_type(harness: impl Harness) {
+    let stores = harness.stores();
+    let a = repository("a");
+    let config = content(78, 20);
+    stores.keep(&config, &a).await;
+    let text = format!(
+        r#"{{"schemaVersion":2,"config":{},"layers":[]}}"#,
+        entry("application/vnd.oci.image.config.v1+json", Digest::sha256(&config), 20)
+    );
+    let declared =
+        |media_type: MediaType| Arc::new(Manifest::parse(text.clone().into(), Some(&media_type)).unwrap());
+    let (oci, docker) = (declared(MediaType::OCI_MANIFEST), declared(MediaType::DOCKER_MANIFEST));
+    let served = async || {
+        let found = stores.catalog.resolve(&a, &Selector::Digest(oci.digest())).await.unwrap();
+        found.media_type().clone()
+    };
+    let rules = || TagRules { immutable: immutable("v*"), ..TagRules::default() };
+    put(&stores, &a, &oci, &["latest"], rules()).await.unwrap();
+    put(&stores, &a, &docker, &[], rules()).await.unwrap();
+    assert_eq!(served().await, MediaType::DOCKER_MANIFEST);
+    put(&stores, &a, &oci, &[], rules()).await.unwrap();
+    put(&stores, &a, &index_of(&[&oci]), &["v1"], rules()).await.unwrap();
+    for tags in [&[][..], &["other"], &["v2"]] {
+        assert_eq!(code(put(&stores, &a, &docker, tags, rules()).await), "immutable");
+    }
+    assert_eq!(code(named(&stores, &a, "other").await), "not-found");
+    assert_eq!(served().await, MediaType::OCI_MANIFEST);
+    put(&stores, &a, &oci, &["v2"], rules()).await.unwrap();
+    put(&stores, &a, &docker, &[], TagRules::default()).await.unwrap();
+    assert_eq!(served().await, MediaType::DOCKER_MANIFEST);
 }
 
 /// Every change and no repetition, the latest first, of each tag for itself, and of those that are gone.

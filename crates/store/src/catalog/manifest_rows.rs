@@ -27,6 +27,7 @@ pub(crate) fn put(connection: &Connection, put: &PutManifest, now: Moment) -> Re
         put.rules.check(&put.repository, tag, named, Some(put.manifest.digest()))?;
     }
     let manifest = manifest_id_or_new(connection, &put.manifest)?;
+    check_media_type(connection, repository, manifest, put)?;
     connection
         .prepare_cached(
             "INSERT INTO holding (repository_id, manifest_id, media_type, stored_at) VALUES (?1, ?2, ?3, ?4)
@@ -101,12 +102,10 @@ pub(crate) fn delete(
         })
         .during("look up a manifest")?
         .ok_or_else(|| not_found(Subject::Manifest(repository.clone(), Selector::Digest(*digest))))?;
-    let tags = tags_of(connection, repository_id, manifest)?;
-    let rules = TagRules { immutable: immutable.clone(), ..TagRules::default() };
-    for tag in &tags {
-        rules.check(repository, tag, Some(*digest), None)?;
+    if !immutable.is_empty() {
+        immutable.check_all(repository, &tags_leading_to(connection, repository_id, manifest)?)?;
     }
-    for tag in &tags {
+    for tag in &tags_of(connection, repository_id, manifest)? {
         remove_tag(connection, repository_id, tag, now)?;
     }
     connection
@@ -270,6 +269,52 @@ pub(crate) fn tags_of(connection: &Connection, repository: i64, manifest: i64) -
         .query_map(params![repository, manifest], |row| columns::tag(row, 0))
         .during("list tags of a manifest")?;
     rows.collect::<rusqlite::Result<_>>().during("list tags of a manifest")
+}
+
+/// Tags of a repository that name a manifest, or an index that leads to it.
+fn tags_leading_to(connection: &Connection, repository: i64, manifest: i64) -> Result<Vec<Tag>> {
+    let mut statement = connection
+        .prepare_cached(
+            "WITH RECURSIVE leading (id) AS (
+                 SELECT ?2
+                 UNION
+                 SELECT child.manifest_id FROM leading
+                 JOIN manifest ON manifest.id = leading.id
+                 JOIN child ON child.digest = manifest.digest AND child.kind = 0
+                 JOIN holding ON holding.manifest_id = child.manifest_id AND holding.repository_id = ?1)
+             SELECT tag.name FROM leading
+             JOIN tag ON tag.repository_id = ?1 AND tag.manifest_id = leading.id",
+        )
+        .during("list tags that lead to a manifest")?;
+    let rows = statement
+        .query_map(params![repository, manifest], |row| columns::tag(row, 0))
+        .during("list tags that lead to a manifest")?;
+    rows.collect::<rusqlite::Result<_>>().during("list tags that lead to a manifest")
+}
+
+/// Refuses another media type for a manifest that an immutable tag leads to: it would be served as something else.
+fn check_media_type(
+    connection: &Connection,
+    repository: i64,
+    manifest: i64,
+    put: &PutManifest,
+) -> Result<()> {
+    let immutable = &put.rules.immutable;
+    if immutable.is_empty() {
+        return Ok(());
+    }
+    let is_another = connection
+        .prepare_cached(
+            "SELECT 1 FROM holding WHERE repository_id = ?1 AND manifest_id = ?2 AND media_type <> ?3",
+        )
+        .and_then(|mut statement| {
+            statement.exists(params![repository, manifest, put.manifest.media_type().as_str()])
+        })
+        .during("look as what a manifest is held")?;
+    if is_another {
+        immutable.check_all(&put.repository, &tags_leading_to(connection, repository, manifest)?)?;
+    }
+    Ok(())
 }
 
 /// A manifest's bytes came through the same door when they were stored; that they no longer parse is damage.
