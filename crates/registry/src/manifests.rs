@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use pier_content::{Error, Expected, PutManifest, Subject, TagRules};
 use pier_oci::{
-    Manifest, ManifestError, MediaType, RepositoryName, Selector, Tag,
+    Digest, Manifest, ManifestError, MediaType, RepositoryName, Selector, Tag,
     wire::{Endpoint, ErrorCode},
 };
 use tokio::task::spawn_blocking;
@@ -39,7 +39,7 @@ pub(crate) struct Named {
     pub(crate) selector: Selector,
     /// Those of the query.
     pub(crate) tags: Vec<Tag>,
-    /// What the client expects each of the tags to name.
+    /// What the client expects each of the tags to name, and the digest where there is no tag.
     pub(crate) expected: Expected,
 }
 
@@ -105,6 +105,9 @@ impl Inner {
             tags.push(tag.clone());
         }
         let digest = manifest.digest();
+        if tags.is_empty() && expected != Expected::Anything {
+            check_held(&repository, &digest, self.held(&repository, &digest).await?, &expected)?;
+        }
         let subject = manifest.subject().map(|subject| subject.digest);
         let location =
             Endpoint::Manifest { repository: repository.clone(), selector: Selector::Digest(digest) };
@@ -140,17 +143,49 @@ impl Inner {
         let rules = self.rules(expected);
         match selector {
             Selector::Tag(tag) => self.catalog.untag(repository, tag, &rules).await?,
-            // Its digest is all that could be expected of it.
             Selector::Digest(digest) => {
+                // What is not there is answered as without a condition (section 13.2.1).
+                if rules.expected != Expected::Anything
+                    && let found @ Some(_) = self.held(repository, digest).await?
+                {
+                    check_held(repository, digest, found, &rules.expected)?;
+                }
                 self.catalog.delete_manifest(repository, digest, &rules.immutable).await?;
             }
         }
         Ok(Answer::new(StatusCode::ACCEPTED))
     }
 
+    /// The digest, if the repository holds a manifest with it.
+    async fn held(&self, repository: &RepositoryName, digest: &Digest) -> Outcome<Option<Digest>> {
+        match self.catalog.resolve(repository, &Selector::Digest(*digest)).await {
+            Ok(_) => Ok(Some(*digest)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn rules(&self, expected: Expected) -> TagRules {
         TagRules { expected, immutable: self.settings.immutable.clone() }
     }
+}
+
+/// Refuses to go on when a manifest that is named by its digest is not, as the client expects it, there or not there.
+///
+/// No transaction has to decide it: unlike a tag it is there with this content or not at all, so nobody's work is lost
+/// when that changes meanwhile.
+fn check_held(
+    repository: &RepositoryName,
+    digest: &Digest,
+    found: Option<Digest>,
+    expected: &Expected,
+) -> Outcome<()> {
+    if expected.is_met(found.as_ref()) {
+        return Ok(());
+    }
+    let is = if found.is_some() { "is" } else { "is not" };
+    let message = format!("manifest `{repository}@{digest}` {is} there, which the condition rules out");
+    Err(Refusal::unexpected(found, message))
 }
 
 /// The type that the client says it sends.

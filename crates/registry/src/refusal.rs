@@ -7,7 +7,10 @@ use std::error::Error as _;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use pier_content::{Error, Subject};
-use pier_oci::wire::{ErrorBody, ErrorCode, ErrorEntry};
+use pier_oci::{
+    Digest,
+    wire::{ErrorBody, ErrorCode, ErrorEntry},
+};
 use serde_json::{Value, json};
 
 use crate::{ResponseBody, answer::Answer, incoming};
@@ -64,6 +67,15 @@ impl Refusal {
         let message = "too many uploads are under way; try again later";
         Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message)
             .with_header(header::RETRY_AFTER, HeaderValue::from_static(CROWDED_SECONDS))
+    }
+
+    /// What was to be changed is not what the client expects. What it is now comes along, so that nobody has to ask.
+    pub(crate) fn unexpected(found: Option<Digest>, message: impl Into<String>) -> Self {
+        Self {
+            details: vec![json!({ "digest": found.map(|digest| digest.to_string()) })],
+            // The specification has no code for it.
+            ..Self::new(StatusCode::PRECONDITION_FAILED, ErrorCode::Denied, message)
+        }
     }
 
     #[must_use]
@@ -159,11 +171,8 @@ impl From<Error> for Refusal {
             Error::OutOfRange { .. } => {
                 Self::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid, message)
             }
-            // The specification has no code for either; what a tag names now comes along, so that nobody has to ask.
-            Error::Changed { found, .. } => Self {
-                details: vec![json!({ "digest": found.map(|digest| digest.to_string()) })],
-                ..Self::new(StatusCode::PRECONDITION_FAILED, ErrorCode::Denied, message)
-            },
+            Error::Changed { found, .. } => Self::unexpected(found, message),
+            // The specification has no code for it.
             Error::Immutable { .. } => Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message),
             // The specification knows 405 for content that is not to be deleted, and no 409.
             Error::InUse { .. } => Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Denied, message),

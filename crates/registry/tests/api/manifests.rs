@@ -162,6 +162,89 @@ async fn a_tag_is_moved_and_removed_under_a_condition() {
 }
 
 #[tokio::test]
+async fn a_tag_moves_unless_it_names_what_the_client_does_not_want() {
+    let registry = registry();
+    let old = push_image(&registry, "a", "t", b"old").await;
+    push(&registry, "a", b"new").await;
+    let new = image(b"new").to_string().into_bytes();
+    let etag = |bytes: &[u8]| format!("\"{}\"", Digest::sha256(bytes));
+    let put = async |tag: &str, value: &str| {
+        let headers = [("content-type", MANIFEST), ("if-none-match", value)];
+        send(&registry, "PUT", &format!("/v2/a/manifests/{tag}"), &headers, new.clone()).await
+    };
+    let list = format!("{}, {}", etag(b"other"), etag(&old));
+    let refused = put("t", &list).await.refused(412, "DENIED");
+    assert_eq!(refused.json()["errors"][0]["detail"]["digest"], Digest::sha256(&old).to_string());
+    assert_eq!(get(&registry, "/v2/a/manifests/t").await.is(200).body, old);
+    put("t", &etag(&new)).await.is(201);
+    put("t", &etag(&new)).await.refused(412, "DENIED");
+    put("u", &etag(&new)).await.is(201);
+}
+
+#[tokio::test]
+async fn a_condition_counts_for_digests_too() {
+    let registry = registry();
+    let held = push_image(&registry, "a", "t", b"old").await;
+    push(&registry, "a", b"new").await;
+    let new = image(b"new").to_string().into_bytes();
+    let request = async |method: &str, manifest: &[u8], name: &'static str, value: &str| {
+        let uri = format!("/v2/a/manifests/{}", Digest::sha256(manifest));
+        let body = if method == "PUT" { manifest.to_vec() } else { Vec::new() };
+        send(&registry, method, &uri, &[("content-type", MANIFEST), (name, value)], body).await
+    };
+    let (of_held, of_new) =
+        (format!("\"{}\"", Digest::sha256(&held)), format!("\"{}\"", Digest::sha256(&new)));
+    for method in ["PUT", "DELETE"] {
+        for (name, value) in [
+            ("if-match", &*of_new),
+            ("if-match", "\"nonsense\""),
+            ("if-none-match", "*"),
+            ("if-none-match", &*of_held),
+        ] {
+            let refused = request(method, &held, name, value).await.refused(412, "DENIED");
+            let found = &refused.json()["errors"][0]["detail"]["digest"];
+            assert_eq!(*found, Digest::sha256(&held).to_string(), "{method} {name}: {value}");
+        }
+    }
+    // What is not there has no representation to match, and cannot be deleted whatever is expected.
+    for value in ["*", &of_new, &of_held] {
+        request("PUT", &new, "if-match", value).await.refused(412, "DENIED");
+        request("DELETE", &new, "if-match", value).await.refused(404, "MANIFEST_UNKNOWN");
+    }
+    request("PUT", &new, "if-none-match", "*").await.is(201);
+    request("PUT", &new, "if-match", &of_new).await.is(201);
+    request("DELETE", &new, "if-match", "*").await.is(202);
+    request("DELETE", &held, "if-match", &of_held).await.is(202);
+}
+
+#[tokio::test]
+async fn what_an_immutable_tag_leads_to_is_not_deleted_and_not_served_as_something_else() {
+    let mut settings = settings();
+    settings.immutable = ["v*".parse::<ImmutableTag>().unwrap()].into_iter().collect();
+    let registry = registry_with(settings);
+    push(&registry, "a", b"{}").await;
+    push(&registry, "a", b"layer").await;
+    let mut child = image(b"layer");
+    child.as_object_mut().unwrap().remove("mediaType");
+    let child = child.to_string().into_bytes();
+    let digest = Digest::sha256(&child).to_string();
+    put(&registry, "a", &digest, &child).await.is(201);
+    let index = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [{ "mediaType": MANIFEST, "digest": digest, "size": child.len() }],
+    });
+    let as_index = [("content-type", "application/vnd.oci.image.index.v1+json")];
+    let index = index.to_string().into_bytes();
+    send(&registry, "PUT", "/v2/a/manifests/v1", &as_index, index).await.is(201);
+
+    let uri = format!("/v2/a/manifests/{digest}");
+    send(&registry, "DELETE", &uri, &[], "").await.refused(403, "DENIED");
+    let docker = [("content-type", "application/vnd.docker.distribution.manifest.v2+json")];
+    send(&registry, "PUT", &uri, &docker, child.clone()).await.refused(403, "DENIED");
+    assert_eq!(get(&registry, &uri).await.is(200).header("content-type"), MANIFEST);
+}
+
+#[tokio::test]
 async fn an_immutable_tag_stays_what_it_is() {
     let mut settings = settings();
     settings.immutable = ["v*".parse::<ImmutableTag>().unwrap()].into_iter().collect();
