@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt::Debug, path::Path, sync::Arc};
 use pier_content::{ByteRange, Error, Opened, Result, Subject};
 use pier_oci::{
     Descriptor, Digest, Kind, MAX_MANIFEST_BYTES, Manifest, ManifestError, MediaType, Reference, Registry,
-    Repository, Selector, View,
+    Repository, Selector, Tag, View,
 };
 
 use crate::{
@@ -237,8 +237,8 @@ fn referrers(holding: &dyn Holding, digest: &Digest) -> Result<Vec<Descriptor>> 
         }
     }
     // How tools list referrers that keep a layout as they would a registry without the referrers API.
-    let schema = format!("{}-{}", digest.algorithm(), digest.hex());
-    if let Some(entry) = entries.iter().find(|entry| entry.names.contains(&schema))
+    let schema = Tag::of_referrers(digest);
+    if let Some(entry) = entries.iter().find(|entry| entry.names.iter().any(|name| name == schema.as_str()))
         && let View::Index(index) = read_listed(holding, &entry.descriptor, MAX_MANIFEST_BYTES)?.view()
     {
         index.manifests.iter().cloned().for_each(&mut add);

@@ -15,6 +15,9 @@ const MAX_NAME: usize = 255;
 /// Characters of a tag at most.
 const MAX_TAG: usize = 128;
 
+/// Digits of a digest in the tag of its referrers at most, which leaves sha512's half of theirs.
+const REFERRERS_DIGITS: usize = 64;
+
 /// Where Docker Hub's images are said to be.
 const DOCKER_HUB: &str = "docker.io";
 
@@ -291,6 +294,14 @@ impl Tag {
     /// `latest`, what is meant when neither a tag nor a digest is given.
     pub fn latest() -> Self {
         Self("latest".into())
+    }
+
+    /// The tag under which clients list what refers to a manifest where the registry does not (distribution specification,
+    /// "Referrers Tag Schema"): algorithm and digits with a dash between them, at most 64 digits.
+    pub fn of_referrers(subject: &Digest) -> Self {
+        let digits = subject.hex();
+        let digits = digits.get(..REFERRERS_DIGITS).unwrap_or(&digits);
+        Self(format!("{}-{digits}", subject.algorithm()).into())
     }
 
     /// The tag.

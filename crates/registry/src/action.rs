@@ -106,8 +106,17 @@ pub(crate) struct PageQuery {
 pub(crate) struct ReferrersQuery {
     /// How many items at most.
     pub(crate) limit: Option<usize>,
-    /// The referrer behind which it starts.
-    pub(crate) after: Option<Digest>,
+    /// Where it starts.
+    pub(crate) start: ReferrersStart,
+}
+
+/// Where a page of referrers starts: behind one, or with the first of its kind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ReferrersStart {
+    /// Among those that name their subject, which come first.
+    Naming(Option<Digest>),
+    /// Among those that a client keeps under a tag.
+    Kept(Option<Digest>),
 }
 
 impl Action {
@@ -158,9 +167,7 @@ impl Action {
             }
             (Endpoint::Referrers { repository, digest }, &Method::GET) => {
                 let artifact_type = query.first("artifactType").map(str::to_owned);
-                let after = cursor(&query, Listing::Referrers)?.map(|last| last.parse()).transpose();
-                let after = after.map_err(|_| no_cursor(CursorError))?;
-                let page = ReferrersQuery { limit: limit(&query)?, after };
+                let page = ReferrersQuery { limit: limit(&query)?, start: referrers_start(&query)? };
                 Self::ListReferrers { repository, digest, artifact_type, page }
             }
             (Endpoint::Extensions, &Method::GET) => Self::ListExtensions,
@@ -179,10 +186,10 @@ fn no_such(error: &EndpointError, method: &Method) -> Refusal {
         EndpointError::Name(_) => Refusal::bad_request(ErrorCode::NameInvalid, message),
         EndpointError::Digest(_) => Refusal::bad_request(ErrorCode::DigestInvalid, message),
         EndpointError::Session => Refusal::upload_unknown(),
-        // Nothing can be stored under such a tag, so there is nothing under it.
         EndpointError::Tag(_) if *method == Method::PUT => {
             Refusal::bad_request(ErrorCode::ManifestInvalid, message)
         }
+        // Nothing can be stored under such a tag, so there is nothing under it.
         EndpointError::Tag(_) => Refusal::new(StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown, message),
         _ => Refusal::new(StatusCode::NOT_FOUND, ErrorCode::Unsupported, message),
     }
@@ -244,7 +251,8 @@ fn tags(selector: &Selector, query: &Query) -> Result<Vec<Tag>, Refusal> {
 
 /// A link of ours leads on by `cursor`; `last` is the specification's, for clients that page by themselves.
 fn page(query: &Query, listing: Listing) -> Result<PageQuery, Refusal> {
-    let last = cursor(query, listing)?.or_else(|| query.first("last").map(str::to_owned));
+    let last = cursor(query)?.map(|cursor| cursor.of(listing)).transpose().map_err(no_cursor)?;
+    let last = last.or_else(|| query.first("last").map(str::to_owned));
     Ok(PageQuery { limit: limit(query)?, last })
 }
 
@@ -253,10 +261,25 @@ fn limit(query: &Query) -> Result<Option<usize>, Refusal> {
     limit.map_err(|_| Refusal::bad_request(ErrorCode::Unsupported, "`n` is not a number of items"))
 }
 
-fn cursor(query: &Query, listing: Listing) -> Result<Option<String>, Refusal> {
-    let Some(text) = query.first(CURSOR) else { return Ok(None) };
-    let cursor = text.parse::<Cursor>().and_then(|cursor| cursor.of(listing));
-    cursor.map(Some).map_err(no_cursor)
+fn referrers_start(query: &Query) -> Result<ReferrersStart, Refusal> {
+    let Some(cursor) = cursor(query)? else { return Ok(ReferrersStart::Naming(None)) };
+    let digest = |last: String| last.parse().map_err(|_| no_cursor(CursorError));
+    match cursor.listing() {
+        Listing::KeptReferrers => {
+            // The page before may have ended with the last of those that name their subject.
+            let last = Some(cursor.of(Listing::KeptReferrers).map_err(no_cursor)?);
+            let last = last.filter(|last| !last.is_empty());
+            Ok(ReferrersStart::Kept(last.map(digest).transpose()?))
+        }
+        _ => {
+            let last = cursor.of(Listing::Referrers).map_err(no_cursor)?;
+            Ok(ReferrersStart::Naming(Some(digest(last)?)))
+        }
+    }
+}
+
+fn cursor(query: &Query) -> Result<Option<Cursor>, Refusal> {
+    query.first(CURSOR).map(str::parse).transpose().map_err(no_cursor)
 }
 
 fn no_cursor(error: CursorError) -> Refusal {

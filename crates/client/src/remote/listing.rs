@@ -124,12 +124,11 @@ impl Remote {
         match listed {
             Ok(()) => {}
             Err(Error::NotFound { .. } | Error::Unsupported { .. } | Error::Invalid { .. }) => {
-                if let Some(tag) = referrers_tag(digest) {
-                    match self.manifest(repository, &Selector::Tag(tag), MAX_MANIFEST_BYTES).await {
-                        Ok(index) => note(&index),
-                        Err(Error::NotFound { .. }) => {}
-                        Err(error) => return Err(error),
-                    }
+                let tag = Selector::Tag(Tag::of_referrers(digest));
+                match self.manifest(repository, &tag, MAX_MANIFEST_BYTES).await {
+                    Ok(index) => note(&index),
+                    Err(Error::NotFound { .. }) => {}
+                    Err(error) => return Err(error),
                 }
             }
             Err(error) => return Err(error),
@@ -183,11 +182,6 @@ impl Remote {
         let reason = "the list does not end".to_owned();
         Err(Error::Invalid { subject: subject.clone(), reason })
     }
-}
-
-/// The tag under which clients keep referrers where the registry does not: the digest with a dash for the colon.
-pub(super) fn referrers_tag(digest: &Digest) -> Option<Tag> {
-    digest.to_string().replacen(':', "-", 1).parse().ok()
 }
 
 fn malformed(subject: &Subject, error: &serde_json::Error) -> Error {

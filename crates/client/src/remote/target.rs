@@ -9,9 +9,7 @@ use pier_oci::{
 };
 use serde_json::json;
 
-use super::{
-    Remote, accept_manifests, ask, blob_path, listing::referrers_tag, manifest_path, source::CONTENT_DIGEST,
-};
+use super::{Remote, accept_manifests, ask, blob_path, manifest_path, source::CONTENT_DIGEST};
 use crate::{
     refusal::Refusal,
     transport::{Payload, Response},
@@ -183,8 +181,7 @@ impl Remote {
         subject: &Digest,
         manifest: &Manifest,
     ) -> Result<()> {
-        let Some(tag) = referrers_tag(subject) else { return Ok(()) };
-        let selector = Selector::Tag(tag);
+        let selector = Selector::Tag(Tag::of_referrers(subject));
         let mut listed = match self.manifest(repository, &selector, MAX_MANIFEST_BYTES).await {
             Ok(index) => match index.view() {
                 View::Index(index) => index.manifests.clone(),

@@ -111,8 +111,7 @@ fn referrers(
 fn all_referrers(tree: &Tree, repository: &RepositoryName, subject: &Digest) -> Result<Vec<Descriptor>> {
     let mut found: Vec<Descriptor> =
         referrers(tree, repository, subject, None)?.iter().map(Manifest::referrer_descriptor).collect();
-    if let Ok(schema) = format!("{}-{}", subject.algorithm(), subject.hex()).parse::<Tag>()
-        && let Some(list) = tree.tag(repository, &schema)?
+    if let Some(list) = tree.tag(repository, &Tag::of_referrers(subject))?
         && let View::Index(index) = read(tree, &list, MAX_MANIFEST_BYTES)?.view()
     {
         for entry in &index.manifests {

@@ -271,3 +271,15 @@ proptest! {
         prop_assert_eq!(one.local_name() == two.local_name(), one == two);
     }
 }
+
+#[test]
+fn the_tag_of_referrers_is_one_for_every_algorithm() {
+    for (algorithm, text) in [
+        (Algorithm::Sha256, "sha256-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        (Algorithm::Sha512, "sha512-cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce"),
+    ] {
+        let tag = Tag::of_referrers(&Digest::of(algorithm, b""));
+        assert_eq!(tag.as_str(), text);
+        assert_eq!(text.parse(), Ok(tag));
+    }
+}

@@ -16,8 +16,10 @@ const MAX_BYTES: usize = 256;
 pub enum Listing {
     /// Tags of a repository.
     Tags,
-    /// Referrers of a subject.
+    /// Referrers of a subject that name it.
     Referrers,
+    /// Referrers of a subject that a client keeps under a tag. They come behind those that name it.
+    KeptReferrers,
     /// Repositories.
     Repositories,
 }
@@ -40,6 +42,11 @@ impl Cursor {
         Self { listing, last: last.into() }
     }
 
+    /// The kind of list.
+    pub fn listing(&self) -> Listing {
+        self.listing
+    }
+
     /// The item, if the cursor is of that kind of list.
     ///
     /// # Errors
@@ -50,12 +57,13 @@ impl Cursor {
 }
 
 impl Listing {
-    const ALL: [Self; 3] = [Self::Tags, Self::Referrers, Self::Repositories];
+    const ALL: [Self; 4] = [Self::Tags, Self::Referrers, Self::KeptReferrers, Self::Repositories];
 
     fn letter(self) -> char {
         match self {
             Self::Tags => 't',
             Self::Referrers => 'r',
+            Self::KeptReferrers => 'k',
             Self::Repositories => 'c',
         }
     }
@@ -109,7 +117,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(last in "[ -~]{0,200}", kind in 0..3_usize) {
+        fn what_is_written_is_read(last in "[ -~]{0,200}", kind in 0..4_usize) {
             let cursor = Cursor::new(Listing::ALL[kind], last);
             prop_assert_eq!(cursor.to_string().parse(), Ok(cursor));
         }

@@ -1,10 +1,16 @@
 //! End-8, end-12 and the catalog.
 
-use pier_oci::Digest;
+use pier_content::Completeness;
+use pier_oci::{
+    Algorithm, Digest, Tag,
+    wire::{Cursor, Listing},
+};
 use pier_registry::Registry;
 use serde_json::{Value, json};
 
-use crate::support::{get, image, push, push_image, put, registry, registry_with, send, settings};
+use crate::support::{
+    MANIFEST, get, image, open, push, push_image, put, registry, registry_with, send, settings,
+};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
@@ -75,6 +81,13 @@ async fn a_cursor_that_was_not_given_out_is_refused() {
     get(&registry, &format!("/v2/a/referrers/{subject}?cursor=cm5vbnNlbnNl"))
         .await
         .refused(400, "UNSUPPORTED");
+}
+
+/// A registry that takes indexes of what is not there.
+fn sparse() -> Registry {
+    let mut settings = settings();
+    settings.completeness = Completeness::Sparse;
+    registry_with(settings)
 }
 
 /// Pushes a manifest that has a subject, and gives what the list of referrers has to say of it.
@@ -156,4 +169,155 @@ async fn referrers_that_a_client_kept_under_a_tag_are_listed_too() {
     // A tag of that form that is no index is only a tag.
     put(&registry, "a", &tag, &old).await.is(201);
     assert_eq!(list("").await, [own]);
+}
+
+/// Puts a manifest that names no subject, and gives what the list of referrers has to say of it.
+async fn keep(registry: &Registry, note: &str, artifact_type: &str) -> Value {
+    let mut manifest = image(b"layer");
+    manifest["artifactType"] = artifact_type.into();
+    manifest["annotations"] = json!({ "note": note });
+    let bytes = manifest.to_string().into_bytes();
+    let digest = Digest::sha256(&bytes).to_string();
+    put(registry, "a", &digest, &bytes).await.is(201);
+    json!({
+        "mediaType": manifest["mediaType"], "digest": digest, "size": bytes.len(),
+        "artifactType": artifact_type, "annotations": { "note": note },
+    })
+}
+
+/// Lists digests under the tag of a subject, as a client does that meets a registry without the list of referrers.
+async fn list_under_a_tag(registry: &Registry, subject: &Digest, digests: impl Iterator<Item = String>) {
+    let entry = |digest: String| json!({ "mediaType": MANIFEST, "digest": digest, "size": 7 });
+    let index = json!({
+        "schemaVersion": 2, "mediaType": INDEX, "manifests": digests.map(entry).collect::<Vec<_>>(),
+    });
+    let uri = format!("/v2/a/manifests/{}", Tag::of_referrers(subject));
+    send(registry, "PUT", &uri, &[("content-type", INDEX)], index.to_string()).await.is(201);
+}
+
+/// All pages of a list of referrers, by its links, and how many pages that were.
+async fn all_pages(registry: &Registry, first: String, most: usize) -> (Vec<Value>, usize) {
+    let (mut found, mut pages, mut next) = (Vec::new(), 0, Some(first));
+    while let Some(path) = next {
+        let reply = get(registry, &path).await.is(200);
+        let page = reply.json()["manifests"].as_array().unwrap().clone();
+        assert!(page.len() <= most, "{page:?}");
+        found.extend(page);
+        pages += 1;
+        next = pier_oci::wire::link::next_page(reply.header("link")).map(str::to_owned);
+    }
+    (found, pages)
+}
+
+#[tokio::test]
+async fn what_is_kept_under_a_tag_comes_in_pages_behind_what_names_its_subject() {
+    for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        let registry = sparse();
+        push_image(&registry, "a", "v1", b"layer").await;
+        let subject = Digest::of(algorithm, b"a subject");
+        let (mut naming, mut kept) = (Vec::new(), Vec::new());
+        for n in 0..6 {
+            let artifact_type = if n % 2 == 0 { "x/even" } else { "x/odd" };
+            naming.push(refer(&registry, &subject, &n.to_string(), artifact_type).await);
+            kept.push(keep(&registry, &n.to_string(), artifact_type).await);
+        }
+        let digest = |one: &Value| one["digest"].as_str().unwrap().to_owned();
+        // Each of them, most twice, among others that are not there.
+        let absent = (0..20_u8).map(|n| Digest::sha256(&[n]).to_string());
+        let listed = kept.iter().chain(&naming).chain(&kept[..4]).map(digest).chain(absent);
+        list_under_a_tag(&registry, &subject, listed).await;
+        for list in [&mut naming, &mut kept] {
+            list.sort_by_key(digest);
+        }
+        let all: Vec<Value> = naming.into_iter().chain(kept).collect();
+        for n in [1, 2, 5, 6, 7, 11, 12, 1000] {
+            for wanted in [None, Some("x/even"), Some("x/none")] {
+                let filter = wanted.map_or(String::new(), |wanted| format!("&artifactType={wanted}"));
+                let first = format!("/v2/a/referrers/{subject}?n={n}{filter}");
+                let (found, _) = all_pages(&registry, first, n).await;
+                let expected: Vec<&Value> = all
+                    .iter()
+                    .filter(|one| wanted.is_none_or(|wanted| one["artifactType"] == wanted))
+                    .collect();
+                assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{algorithm} n={n} {wanted:?}");
+            }
+        }
+        let none = get(&registry, &format!("/v2/a/referrers/{subject}?n=0")).await.is(200);
+        assert_eq!((none.json()["manifests"].clone(), none.header("link")), (json!([]), ""));
+    }
+}
+
+#[tokio::test]
+async fn no_page_reads_more_than_it_may_of_what_is_kept_under_a_tag_and_none_is_left_out() {
+    let registry = sparse();
+    push_image(&registry, "a", "v1", b"layer").await;
+    let subject = Digest::sha256(b"a subject");
+    let padding = "x".repeat(1 << 20);
+    let mut kept = Vec::new();
+    for n in 0..5 {
+        kept.push(keep(&registry, &format!("{n}{padding}"), "x/unwanted").await["digest"].clone());
+    }
+    let last = keep(&registry, "small", "x/wanted").await["digest"].clone();
+    let digests = kept.iter().chain([&last]).map(|digest| digest.as_str().unwrap().to_owned());
+    // And far more than are looked at for one page.
+    let absent = (0..2500_u32).map(|n| Digest::sha256(&n.to_le_bytes()).to_string());
+    list_under_a_tag(&registry, &subject, digests.chain(absent)).await;
+    let uri = format!("/v2/a/referrers/{subject}");
+    let (found, pages) = all_pages(&registry, format!("{uri}?artifactType=x/wanted"), 1000).await;
+    assert_eq!(found.iter().map(|one| &one["digest"]).collect::<Vec<_>>(), [&last]);
+    // Three of its manifests are all that a page reads, and a thousand entries all that it looks at.
+    assert!((3..=6).contains(&pages), "{pages}");
+    let (found, _) = all_pages(&registry, uri, 4).await;
+    assert_eq!(found.len(), 6);
+}
+
+#[tokio::test]
+async fn a_cursor_of_what_is_kept_under_a_tag_is_good_for_referrers_alone() {
+    let registry = registry();
+    let bytes = push_image(&registry, "a", "v1", b"layer").await;
+    let subject = Digest::sha256(&bytes);
+    let first = Cursor::new(Listing::KeptReferrers, "");
+    let list = format!("/v2/a/referrers/{subject}");
+    get(&registry, &format!("{list}?cursor={first}")).await.is(200);
+    let made_up = Cursor::new(Listing::KeptReferrers, "nonsense");
+    get(&registry, &format!("{list}?cursor={made_up}")).await.refused(400, "UNSUPPORTED");
+    for other in ["/v2/a/tags/list", "/v2/_catalog"] {
+        get(&registry, &format!("{other}?cursor={first}")).await.refused(400, "UNSUPPORTED");
+    }
+}
+
+/// Pier holds no other registry's names, so the draft's `ns` has nothing to choose, and nothing is said to be chosen.
+#[tokio::test]
+async fn ns_changes_nothing_and_no_namespace_is_claimed() {
+    let registry = registry();
+    let manifest = push_image(&registry, "a", "v1", b"layer").await;
+    let (image, layer) = (Digest::sha256(&manifest), Digest::sha256(b"layer"));
+    let session = open(&registry, "a").await;
+    let absent = Digest::sha256(b"absent");
+    for path in [
+        "/v2/".to_owned(),
+        format!("/v2/a/blobs/{layer}"),
+        format!("/v2/a/blobs/{absent}"),
+        "/v2/a/manifests/v1".to_owned(),
+        format!("/v2/a/manifests/{image}"),
+        "/v2/a/manifests/v2".to_owned(),
+        "/v2/a/tags/list".to_owned(),
+        format!("/v2/a/referrers/{image}"),
+        "/v2/_catalog".to_owned(),
+        "/v2/_oci/ext/discover".to_owned(),
+        session,
+    ] {
+        for method in ["GET", "HEAD"] {
+            let plain = send(&registry, method, &path, &[], "").await;
+            for ns in ["docker.io", "a.example:5000", ""] {
+                let scoped = send(&registry, method, &format!("{path}?ns={ns}"), &[], "").await;
+                assert_eq!(scoped.header("oci-namespace"), "", "{path}");
+                assert_eq!(
+                    (scoped.status, &scoped.headers, &scoped.body),
+                    (plain.status, &plain.headers, &plain.body),
+                    "{path}"
+                );
+            }
+        }
+    }
 }
