@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pier_oci::{Digest, RepositoryName};
+use pier_oci::{Algorithm, Digest, RepositoryName};
 
 use crate::{Blob, ByteRange, Result};
 
@@ -26,6 +26,10 @@ pub trait Filling: Debug + Send + Sync {
 
     /// The size, when it was announced.
     fn size(&self) -> Option<u64>;
+
+    /// Says under which algorithm it will be committed, where that is known before the first byte. A store that hashes what
+    /// it receives then does so once. Later it changes nothing, and a commit under another algorithm succeeds all the same.
+    fn hash_as(&self, _algorithm: Algorithm) {}
 
     /// Writes `data` one behind the other from `offset` on. When it returns, the bytes survive the end of the
     /// process and followers see them.

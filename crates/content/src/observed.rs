@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pier_oci::Digest;
+use pier_oci::{Algorithm, Digest};
 
 use crate::{Blob, ByteRange, Commit, Event, Filling, Order, Progress, Result};
 
@@ -26,6 +26,10 @@ impl Filling for Observed<'_> {
 
     fn size(&self) -> Option<u64> {
         self.filling.size()
+    }
+
+    fn hash_as(&self, algorithm: Algorithm) {
+        self.filling.hash_as(algorithm);
     }
 
     async fn write_at(&self, offset: u64, data: Vec<Bytes>) -> Result<()> {

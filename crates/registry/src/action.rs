@@ -84,8 +84,8 @@ pub(crate) enum Action {
 /// How an upload begins.
 #[derive(Clone, Debug)]
 pub(crate) enum StartUpload {
-    /// With a session.
-    Session,
+    /// With a session, for a blob whose digest may have been announced to be of this algorithm.
+    Session { algorithm: Option<Algorithm> },
     /// With the whole blob in the same request.
     Whole { digest: Digest },
     /// With a blob that another repository shows.
@@ -217,12 +217,10 @@ fn start(query: &Query) -> Result<StartUpload, Refusal> {
         return Ok(StartUpload::Whole { digest });
     }
     // A hint for registries that hash while they receive. Every algorithm that is known is accepted at the end.
-    if let Some(algorithm) = query.first("digest-algorithm") {
-        let _: Algorithm = algorithm
-            .parse()
-            .map_err(|error| Refusal::bad_request(ErrorCode::DigestInvalid, format!("{error}")))?;
-    }
-    Ok(StartUpload::Session)
+    let algorithm = query.first("digest-algorithm").map(str::parse).transpose();
+    let algorithm =
+        algorithm.map_err(|error| Refusal::bad_request(ErrorCode::DigestInvalid, format!("{error}")))?;
+    Ok(StartUpload::Session { algorithm })
 }
 
 fn digest(query: &Query, name: &str) -> Result<Option<Digest>, Refusal> {

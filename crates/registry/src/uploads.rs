@@ -16,7 +16,7 @@ use std::sync::Arc;
 use http::{HeaderName, StatusCode, header};
 use pier_content::{Blob, ByteRange, Claim, Commit, Error, Filling, Ingest, IngestKey, Subject, pump};
 use pier_oci::{
-    Digest, RepositoryName, SessionId,
+    Algorithm, Digest, RepositoryName, SessionId,
     wire::{Chunk, Endpoint, ErrorCode},
 };
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
@@ -78,9 +78,9 @@ impl Inner {
                 })
                 .await
             }
-            StartUpload::Session => {
+            StartUpload::Session { algorithm } => {
                 body.discard().await;
-                self.open_session(repository).await
+                self.open_session(repository, algorithm).await
             }
         }
     }
@@ -98,19 +98,23 @@ impl Inner {
         let claim = from.map_or(Claim::FromAny, Claim::From);
         match self.catalog.link(&repository, &digest, claim).await {
             Ok(_) => Ok(created(&repository, digest)),
-            Err(Error::NotFound { .. }) => self.open_session(repository).await,
+            Err(Error::NotFound { .. }) => self.open_session(repository, Some(digest.algorithm())).await,
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn open_session(&self, repository: RepositoryName) -> Outcome {
+    async fn open_session(&self, repository: RepositoryName, algorithm: Option<Algorithm>) -> Outcome {
         let session = self.new_session(repository)?;
-        let _filling = self.part(IngestKey::NewUpload(session.id)).await?;
+        let filling = self.part(IngestKey::NewUpload(session.id)).await?;
+        if let Some(algorithm) = algorithm {
+            filling.hash_as(algorithm);
+        }
         Ok(session.answer(StatusCode::ACCEPTED, 0))
     }
 
     async fn upload_whole(&self, session: &Session, digest: Digest, body: RequestBody) -> Outcome {
         let (filling, body) = self.part_for(IngestKey::NewUpload(session.id), body).await?;
+        filling.hash_as(digest.algorithm());
         let outcome = match self.append(session, &*filling, None, body).await {
             Ok(_) => self.publish(session, &*filling, digest).await,
             Err(refusal) => Err(refusal),
@@ -130,11 +134,7 @@ impl Inner {
         chunk: Option<Chunk>,
         body: RequestBody,
     ) -> Outcome {
-        let (session, body) = self.session_for(repository, id, body).await?;
-        let (turn, body) = self.turn(body).await?;
-        self.in_task(move |inner| async move {
-            let _turn = turn;
-            let (filling, body) = inner.part_for(IngestKey::Upload(session.id), body).await?;
+        self.in_session(repository, id, body, move |inner, session, filling, body| async move {
             let offset = inner.append(&session, &*filling, chunk, body).await?;
             Ok(session.answer(StatusCode::ACCEPTED, offset))
         })
@@ -150,14 +150,33 @@ impl Inner {
         chunk: Option<Chunk>,
         body: RequestBody,
     ) -> Outcome {
+        self.in_session(repository, id, body, move |inner, session, filling, body| async move {
+            // For a session that has no byte yet: the whole blob may be in this request.
+            filling.hash_as(digest.algorithm());
+            inner.append(&session, &*filling, chunk, body).await?;
+            inner.publish(&session, &*filling, digest).await?;
+            Ok(created(&session.repository, digest))
+        })
+        .await
+    }
+
+    /// Does what a request with a body asks of its session: in its turn, alone, and also when the client hangs up.
+    async fn in_session<F>(
+        self: &Arc<Self>,
+        repository: RepositoryName,
+        id: SessionId,
+        body: RequestBody,
+        work: impl FnOnce(Arc<Self>, Session, Box<dyn Filling>, RequestBody) -> F + Send + 'static,
+    ) -> Outcome
+    where
+        F: Future<Output = Outcome> + Send,
+    {
         let (session, body) = self.session_for(repository, id, body).await?;
         let (turn, body) = self.turn(body).await?;
         self.in_task(move |inner| async move {
             let _turn = turn;
             let (filling, body) = inner.part_for(IngestKey::Upload(session.id), body).await?;
-            inner.append(&session, &*filling, chunk, body).await?;
-            inner.publish(&session, &*filling, digest).await?;
-            Ok(created(&session.repository, digest))
+            work(inner, session, filling, body).await
         })
         .await
     }

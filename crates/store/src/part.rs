@@ -20,6 +20,8 @@ mod presence;
 mod reader;
 mod shared;
 mod table;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub(crate) use folder::settle;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::strategies;
+use crate::{Algorithm, strategies};
 
 fn check_registry(text: &str, expected: &str) {
     let registry: Registry = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));

@@ -100,11 +100,7 @@ pub(super) enum Rejected {
 
 impl Shared {
     pub(super) fn new(key: PartKey, size: Option<u64>) -> Self {
-        let algorithm = match &key {
-            PartKey::Blob(digest) => digest.algorithm(),
-            // What nearly everybody pushes under. Another algorithm costs one more read at commit.
-            PartKey::Upload(_) => Algorithm::Sha256,
-        };
+        let algorithm = key.algorithm();
         let state = State {
             phase: Phase::Filling,
             held: true,
@@ -124,6 +120,17 @@ impl Shared {
             lost: None,
         };
         Self { key, state: Mutex::new(state), changed: watch::Sender::new(()) }
+    }
+
+    /// Hashes with an algorithm from the first byte on, if none has been hashed.
+    pub(super) fn hash_as(&self, algorithm: Algorithm) {
+        // A thread that advances the hash has it just now: then it is under way.
+        if let Some(hashing) = &mut self.state().hashing
+            && hashing.position() == 0
+            && hashing.algorithm() != algorithm
+        {
+            *hashing = Hashing::new(algorithm);
+        }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -159,7 +166,7 @@ impl Shared {
     /// Without new ones the part can no longer be used.
     pub(super) fn emptied(&self, data: Option<Data>, why: Rejected) {
         let mut state = self.state();
-        let algorithm = state.hashing.as_ref().map_or(Algorithm::Sha256, Hashing::algorithm);
+        let algorithm = state.hashing.as_ref().map_or(self.key.algorithm(), Hashing::algorithm);
         if data.is_none() {
             state.phase = Phase::Aborted;
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use pier_content::Subject;
-use pier_oci::{Digest, SessionId};
+use pier_oci::{Algorithm, Digest, SessionId};
 
 use super::{hashing::Hashing, shared::Shared};
 use crate::store::lock;
@@ -27,6 +27,15 @@ impl PartKey {
         match self {
             Self::Blob(digest) => Subject::Blob(*digest),
             Self::Upload(session) => Subject::Upload(*session),
+        }
+    }
+
+    /// What its bytes are hashed with until somebody says otherwise. For an upload it is what nearly everybody pushes
+    /// under; another algorithm that nobody has announced costs one more read at commit.
+    pub(super) fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Blob(digest) => digest.algorithm(),
+            Self::Upload(_) => Algorithm::Sha256,
         }
     }
 }

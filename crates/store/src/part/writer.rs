@@ -9,11 +9,13 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use pier_content::{Blob, ByteRange, Commit, Error, Filling, Order, RangeSet, Result};
+use pier_oci::Algorithm;
 use tokio::task::JoinHandle;
 
 use super::{
     commit,
     folder::{Data, Folder, Listed, Writable},
+    hashing::Hashing,
     presence,
     shared::{Lost, Phase, Rejected, Shared, State},
     table::Registration,
@@ -96,6 +98,10 @@ impl Filling for Writer {
 
     fn size(&self) -> Option<u64> {
         self.0.shared().state().size
+    }
+
+    fn hash_as(&self, algorithm: Algorithm) {
+        self.0.shared().hash_as(algorithm);
     }
 
     async fn write_at(&self, offset: u64, data: Vec<Bytes>) -> Result<()> {
@@ -406,7 +412,10 @@ impl Drop for Inner {
         }
         let path = state.data.as_ref().map(|data| data.path.clone());
         let outlives = state.hash_outlives;
-        let hashing = state.hashing.take().filter(|hashing| outlives && hashing.position() > 0);
+        // Before the first byte it may still be all that is known of the algorithm.
+        let assumed = self.shared().key.algorithm();
+        let is_worth_it = |hashing: &Hashing| hashing.position() > 0 || hashing.algorithm() != assumed;
+        let hashing = state.hashing.take().filter(|hashing| outlives && is_worth_it(hashing));
         drop(state);
         if let (Some(path), Some(hashing)) = (path, hashing) {
             self.registration.table().park(path, hashing);
