@@ -42,13 +42,13 @@ pub trait Catalog: Debug + Send + Sync {
     /// [`Changed`](crate::Error::Changed) and [`Immutable`](crate::Error::Immutable) when the rules say no.
     async fn untag(&self, repository: &RepositoryName, tag: &Tag, rules: &TagRules) -> Result<()>;
 
-    /// Where a tag has pointed, the latest first, at most `limit` moves. A tag that is gone has a history too; one that
-    /// never was has none.
+    /// Where a tag has pointed, the latest first, at most `limit` moves. A tag that is gone has a history too, which a store
+    /// may forget in time; one that never was has none.
     async fn tag_history(&self, repository: &RepositoryName, tag: &Tag, limit: usize)
     -> Result<Vec<TagMove>>;
 
     /// Up to `limit` tags in byte order, those after `after` (any string). `NotFound` for a repository that
-    /// has never held anything.
+    /// has never held anything, or of which the store has forgotten that it did.
     async fn tags(&self, repository: &RepositoryName, after: Option<&str>, limit: usize)
     -> Result<Page<Tag>>;
 

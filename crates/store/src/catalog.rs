@@ -3,6 +3,7 @@
 pub(crate) mod blob_rows;
 pub(crate) mod columns;
 pub(crate) mod database;
+pub(crate) mod leftovers;
 pub(crate) mod manifest_rows;
 pub(crate) mod name_rows;
 mod readers;
@@ -16,15 +17,13 @@ use pier_oci::{Digest, Manifest, RepositoryName, Selector};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use self::{
+    blob_rows::Link,
     database::During as _,
     readers::{Epoch, Readers},
     remembered::Remembered,
     writer::Writer,
 };
-use crate::{
-    clock::Moment,
-    store::{blocking, lock},
-};
+use crate::store::{blocking, lock};
 
 /// The database and its ways in.
 #[derive(Debug)]
@@ -81,31 +80,21 @@ impl CatalogFile {
         Ok(manifest)
     }
 
-    /// The size of a blob that a repository links.
-    pub(crate) async fn linked(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>> {
+    /// A blob as a repository shows it, with the lease that the database has now: nobody has written to it since that was
+    /// read, or it is read again.
+    pub(crate) async fn linked(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Link>> {
         let epoch = self.epoch.now()?;
-        if let Some(size) = lock(&self.remembered).link(epoch, repository, digest) {
-            return Ok(Some(size));
+        if let Some(link) = lock(&self.remembered).link(epoch, repository, digest) {
+            return Ok(Some(link));
         }
         let (name, digest) = (repository.clone(), *digest);
-        let found = self.read(move |connection| blob_rows::linked(connection, &name, &digest)).await?;
-        let size = found.map(|(size, _)| size);
-        if let Some(size) = size {
+        let link = self.read(move |connection| blob_rows::linked(connection, &name, &digest)).await?;
+        if let Some(link) = link {
             let mut remembered = lock(&self.remembered);
-            remembered.keep_link(epoch, repository.clone(), digest, size);
-            remembered.keep_size(epoch, digest, size);
+            remembered.keep_link(epoch, repository.clone(), digest, link);
+            remembered.keep_size(epoch, digest, link.size);
         }
-        Ok(size)
-    }
-
-    /// The size of a blob that a repository links, and until when the link is leased.
-    pub(crate) async fn lease(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<Option<(u64, Moment)>> {
-        let (name, digest) = (repository.clone(), *digest);
-        self.read(move |connection| blob_rows::linked(connection, &name, &digest)).await
+        Ok(link)
     }
 
     /// The size of a committed blob.

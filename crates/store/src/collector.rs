@@ -11,6 +11,8 @@
 //! 3. The folder is synced: the file is durably gone. Then the trash is unlinked, which may take long.
 //! 4. *Forget*, one transaction: the entry leaves the queue, unless a commit of the digest is announced.
 //!
+//! On its way it forgets repositories that show nothing, and the history of tags that are long gone.
+//!
 //! Rows go before files: were it the other way round, a crash between the rename and the end of the
 //! transaction would leave a row without a file.
 
@@ -27,6 +29,7 @@ use crate::{
         blob_rows,
         columns::{self, encode},
         database::During as _,
+        leftovers::{self, Forgetting},
     },
     clock::Moment,
     data_dir::ALGORITHMS,
@@ -35,7 +38,7 @@ use crate::{
     sys::{self, At as _, Entry},
 };
 
-/// Digests in one round. Bounds how long the write lock is held.
+/// Digests in one round, and as many repositories and removals of tags. Bounds how long the write lock is held.
 const ROUND: usize = 128;
 
 /// Whether leases count.
@@ -104,7 +107,10 @@ impl Store {
     /// What was due first is looked at first, so turns that follow one another come to an end of the queue.
     pub async fn collect_turn(&self, rounds: NonZeroUsize) -> Result<Turn> {
         let now = self.context.clock.now();
-        let is_due = self.context.catalog.read(move |connection| is_due(connection, now)).await?;
+        let is_due = move |connection: &Connection| {
+            Ok(is_due(connection, now)? || leftovers::is_due(connection, now)?)
+        };
+        let is_due = self.context.catalog.read(is_due).await?;
         if !is_due {
             return Ok(Turn { collected: Collected::default(), rest: Rest::Nothing });
         }
@@ -133,14 +139,23 @@ impl Store {
         let mut collected = Collected::default();
         // What becomes due meanwhile is for another run, so that this one ends.
         let now = self.context.clock.now();
-        let mut after = Position::default();
+        let (mut after, mut forgetting) = (Some(Position::default()), Forgetting::HasMore);
         for _ in 0..limit {
-            let round = self.context.condemn(now, leases, after).await?;
-            collected.links += round.links;
-            collected += self.context.bury(&round.condemned, now).await?;
-            match round.last {
-                Some(last) => after = last,
-                None => return Ok(Turn { collected, rest: Rest::Nothing }),
+            if let Some(position) = after {
+                let round = self.context.condemn(now, leases, position).await?;
+                collected.links += round.links;
+                collected += self.context.bury(&round.condemned, now).await?;
+                after = round.last;
+                if round.links > 0 {
+                    // It may have been all that a repository showed.
+                    forgetting = Forgetting::HasMore;
+                }
+            }
+            if forgetting == Forgetting::HasMore {
+                forgetting = self.context.forget_leftovers(now).await?;
+            }
+            if after.is_none() && forgetting == Forgetting::Done {
+                return Ok(Turn { collected, rest: Rest::Nothing });
             }
         }
         Ok(Turn { collected, rest: Rest::More })
@@ -154,9 +169,9 @@ struct Position {
     digest: Option<Digest>,
 }
 
-/// A digest whose file may go, with the queue's entry as it was seen.
+/// An entry of the review queue, as it was seen.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Condemned {
+pub(crate) struct Review {
     digest: Digest,
     /// Until when a commit may be about to give it a file.
     announced_until: i64,
@@ -165,7 +180,8 @@ pub(crate) struct Condemned {
 /// The outcome of one round of the first step.
 #[derive(Debug, Default)]
 struct Round {
-    condemned: Vec<Condemned>,
+    /// Those whose files may go.
+    condemned: Vec<Review>,
     links: u64,
     /// Where the next round goes on; `None` when this was the last.
     last: Option<Position>,
@@ -202,6 +218,12 @@ impl Context {
         self.bury(&condemned.into_iter().collect::<Vec<_>>(), now).await.map(drop)
     }
 
+    async fn forget_leftovers(&self, now: Moment) -> Result<Forgetting> {
+        self.catalog
+            .write("forget what is long gone", move |connection| leftovers::forget(connection, now, ROUND))
+            .await
+    }
+
     /// The first step, for the next digests in the queue behind `after`.
     async fn condemn(&self, now: Moment, leases: Leases, after: Position) -> Result<Round> {
         self.catalog
@@ -224,7 +246,7 @@ impl Context {
     }
 
     /// The other steps.
-    pub(crate) async fn bury(self: &Arc<Self>, condemned: &[Condemned], now: Moment) -> Result<Collected> {
+    pub(crate) async fn bury(self: &Arc<Self>, condemned: &[Review], now: Moment) -> Result<Collected> {
         if condemned.is_empty() {
             return Ok(Collected::default());
         }
@@ -235,10 +257,7 @@ impl Context {
             .write("take files out of the store", move |connection| {
                 let mut buried = Vec::new();
                 for grave in graves {
-                    // Whoever wants the digest again has written a row, or has changed the entry before linking.
-                    let untouched = entry(connection, &grave.digest)?
-                        .is_some_and(|now| now.announced_until == grave.announced_until);
-                    if untouched && blob_rows::size(connection, &grave.digest)?.is_none() {
+                    if is_forsaken(connection, &grave)? {
                         let trashed = context.move_to_trash(&grave.digest)?;
                         buried.push((grave, trashed));
                     }
@@ -265,9 +284,7 @@ impl Context {
         self.catalog
             .write("forget what is gone", move |connection| {
                 for (grave, _) in buried {
-                    let untouched = entry(connection, &grave.digest)?
-                        .is_some_and(|now| now.announced_until == grave.announced_until);
-                    if untouched && blob_rows::size(connection, &grave.digest)?.is_none() {
+                    if is_forsaken(connection, &grave)? {
                         settle_entry(connection, &grave, None, now)?;
                     }
                 }
@@ -302,15 +319,22 @@ pub(crate) fn empty_trash(context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// Whether nobody wants a condemned digest again: who does has written a row, or has changed the entry before linking.
+fn is_forsaken(connection: &Connection, grave: &Review) -> Result<bool> {
+    let is_untouched =
+        entry(connection, &grave.digest)?.is_some_and(|now| now.announced_until == grave.announced_until);
+    Ok(is_untouched && blob_rows::size(connection, &grave.digest)?.is_none())
+}
+
 /// Decides about one digest.
 fn review(
     connection: &Connection,
-    entry: Condemned,
+    entry: Review,
     now: Moment,
     leases: Leases,
     round: &mut Round,
 ) -> Result<()> {
-    let Condemned { digest, .. } = entry;
+    let Review { digest, .. } = entry;
     let key = encode(&digest);
     let mut again: Option<i64> = None;
     let mut kept = false;
@@ -325,6 +349,7 @@ fn review(
                 .prepare_cached("DELETE FROM link WHERE digest = ?1 AND repository_id = ?2")
                 .and_then(|mut statement| statement.execute(params![key, repository]))
                 .during("remove a link")?;
+            leftovers::look_at_repository(connection, repository)?;
             round.links += 1;
         }
     }
@@ -359,7 +384,7 @@ fn review(
 
 /// Looks again at a time, or never unless something happens. While a commit is announced the entry stays: a crash of
 /// that commit would leave a file that nobody knows.
-fn settle_entry(connection: &Connection, entry: &Condemned, again: Option<i64>, now: Moment) -> Result<()> {
+fn settle_entry(connection: &Connection, entry: &Review, again: Option<i64>, now: Moment) -> Result<()> {
     let announced = (entry.announced_until > now.0).then_some(entry.announced_until);
     let key = encode(&entry.digest);
     match again.or(announced) {
@@ -382,7 +407,7 @@ fn is_due(connection: &Connection, now: Moment) -> Result<bool> {
 }
 
 /// A round of entries that are due, oldest first: by the index on times, so that what is not due costs nothing.
-fn due_entries(connection: &Connection, due: i64, after: Position) -> Result<Vec<(Position, Condemned)>> {
+fn due_entries(connection: &Connection, due: i64, after: Position) -> Result<Vec<(Position, Review)>> {
     let mut statement = connection
         .prepare_cached(
             "SELECT due_at, digest, announced_until FROM review
@@ -395,20 +420,20 @@ fn due_entries(connection: &Connection, due: i64, after: Position) -> Result<Vec
         .query_map(params![due, after.due, digest, limit], |row| {
             let digest = columns::digest(row, 1)?;
             let position = Position { due: row.get(0)?, digest: Some(digest) };
-            Ok((position, Condemned { digest, announced_until: row.get(2)? }))
+            Ok((position, Review { digest, announced_until: row.get(2)? }))
         })
         .during("read the review queue")?;
     rows.collect::<rusqlite::Result<_>>().during("read the review queue")
 }
 
-pub(crate) fn entry(connection: &Connection, digest: &Digest) -> Result<Option<Condemned>> {
+pub(crate) fn entry(connection: &Connection, digest: &Digest) -> Result<Option<Review>> {
     use rusqlite::OptionalExtension as _;
     connection
         .prepare_cached("SELECT announced_until FROM review WHERE digest = ?1")
         .and_then(|mut statement| {
             statement
                 .query_row([encode(digest)], |row| {
-                    Ok(Condemned { digest: *digest, announced_until: row.get(0)? })
+                    Ok(Review { digest: *digest, announced_until: row.get(0)? })
                 })
                 .optional()
         })

@@ -17,7 +17,12 @@ use tokio::sync::Semaphore;
 use crate::{
     Clock, OpenError,
     blobs::Blobs,
-    catalog::{CatalogFile, blob_rows, database::not_found, manifest_rows, name_rows},
+    catalog::{
+        CatalogFile,
+        blob_rows::{self, Link},
+        database::not_found,
+        manifest_rows, name_rows,
+    },
     data_dir::DataDir,
     part::{Join, PartTable},
 };
@@ -255,8 +260,8 @@ impl Catalog for Store {
         let now = self.context.clock.now();
         let lease = self.context.options.lease;
         // A lease that has more than half of its time left is as good as a new one, and costs no write.
-        if let Some((size, until)) = self.context.catalog.lease(repository, digest).await?
-            && until > now.after(lease / 2)
+        if let Some(Link { size, leased_until }) = self.context.catalog.linked(repository, digest).await?
+            && leased_until > now.after(lease / 2)
         {
             return match &claim {
                 Claim::From(from) if from != repository => self
@@ -276,7 +281,7 @@ impl Catalog for Store {
     }
 
     async fn linked(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>> {
-        self.context.catalog.linked(repository, digest).await
+        Ok(self.context.catalog.linked(repository, digest).await?.map(|link| link.size))
     }
 
     async fn unlink(&self, repository: &RepositoryName, digest: &Digest) -> Result<()> {

@@ -18,7 +18,7 @@ pub struct Usage {
     pub bytes: u64,
     /// Manifests, each counted once.
     pub manifests: u64,
-    /// Repositories that hold something or have held something.
+    /// Repositories that show something, or whose tags are remembered.
     pub repositories: u64,
     /// Digests that the collector looks at, now or when their leases end.
     pub reviews: u64,

@@ -7,8 +7,18 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::{
     columns::{self, encode, from_size},
     database::{During as _, damaged, not_found},
+    leftovers,
 };
 use crate::clock::Moment;
+
+/// A blob as a repository shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// Bytes.
+    pub(crate) size: u64,
+    /// Until when it is shown though no manifest names it.
+    pub(crate) leased_until: Moment,
+}
 
 /// The size of a committed blob.
 pub(crate) fn size(connection: &Connection, digest: &Digest) -> Result<Option<u64>> {
@@ -53,7 +63,7 @@ pub(crate) fn link(
     lease: Moment,
 ) -> Result<u64> {
     let (size, asked) = match claim {
-        Claim::From(from) => (linked(connection, from, digest)?.map(|(size, _)| size), from),
+        Claim::From(from) => (linked(connection, from, digest)?.map(|link| link.size), from),
         Claim::FromAny => (shown(connection, digest)?, repository),
         Claim::Proven => (size(connection, digest)?, repository),
     };
@@ -76,12 +86,12 @@ fn shown(connection: &Connection, digest: &Digest) -> Result<Option<u64>> {
         .during("look for a link")
 }
 
-/// The size of a blob that a repository shows, and until when the link is leased.
+/// A blob as a repository shows it.
 pub(crate) fn linked(
     connection: &Connection,
     repository: &RepositoryName,
     digest: &Digest,
-) -> Result<Option<(u64, Moment)>> {
+) -> Result<Option<Link>> {
     connection
         .prepare_cached(
             "SELECT blob.size, link.leased_until FROM repository
@@ -92,7 +102,7 @@ pub(crate) fn linked(
         .and_then(|mut statement| {
             statement
                 .query_row(params![repository.as_str(), encode(digest)], |row| {
-                    Ok((columns::size(row, 0)?, Moment(row.get(1)?)))
+                    Ok(Link { size: columns::size(row, 0)?, leased_until: Moment(row.get(1)?) })
                 })
                 .optional()
         })
@@ -119,6 +129,7 @@ pub(crate) fn unlink(
         .prepare_cached("DELETE FROM link WHERE digest = ?1 AND repository_id = ?2")
         .and_then(|mut statement| statement.execute(params![encode(digest), id]))
         .during("remove a link")?;
+    leftovers::look_at_repository(connection, id)?;
     // Nobody shows it any more by choice, so the lease of its making must not keep it.
     connection
         .prepare_cached(
@@ -220,6 +231,13 @@ pub(crate) fn remove(connection: &Connection, digest: &Digest) -> Result<()> {
 
 /// Removes a blob's row and every link to it, whoever names it: its content is not what it was.
 pub(crate) fn forget(connection: &Connection, digest: &Digest) -> Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO repository_review SELECT repository_id FROM link WHERE digest = ?1
+             ON CONFLICT (repository_id) DO NOTHING",
+        )
+        .and_then(|mut statement| statement.execute([encode(digest)]))
+        .during("have repositories looked at")?;
     connection
         .prepare_cached("DELETE FROM link WHERE digest = ?1")
         .and_then(|mut statement| statement.execute([encode(digest)]))

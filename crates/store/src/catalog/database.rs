@@ -6,11 +6,15 @@ use pier_content::{Error, Result, Subject};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi::SQLITE_IOERR_SHMSIZE};
 
 /// The schema's version, in `PRAGMA user_version`: how many steps it has taken.
-const SCHEMA_VERSION: u32 = 3;
+const SCHEMA_VERSION: u32 = 4;
 
 /// The steps that make the schema, each from the one before. What was released never changes; what is new is one more step.
-const STEPS: [&str; SCHEMA_VERSION as usize] =
-    [include_str!("schema.sql"), include_str!("resolved_names.sql"), include_str!("referrers_in_order.sql")];
+const STEPS: [&str; SCHEMA_VERSION as usize] = [
+    include_str!("schema.sql"),
+    include_str!("resolved_names.sql"),
+    include_str!("referrers_in_order.sql"),
+    include_str!("leftovers.sql"),
+];
 
 /// How long a statement waits for a writer of another process. Group commits take milliseconds; a process that
 /// is stopped while it writes is the only reason to wait longer.
@@ -140,6 +144,8 @@ mod tests {
             connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
         };
         assert_eq!((count("repository"), count("resolved_name")), (1, 0));
+        // Nobody knows any more what it has lost.
+        assert_eq!(count("repository_review"), 1);
     }
 
     #[test]

@@ -8,13 +8,16 @@ use pier_content::{
     TagRules,
     catalog::{KEPT_MOVES, REFERRERS_BYTES},
 };
-use pier_oci::{ChildKind, Descriptor, Digest, Manifest, MediaType, RepositoryName, Selector, Tag};
+use pier_oci::{
+    ChildKind, Descriptor, Digest, Manifest, ManifestError, MediaType, RepositoryName, Selector, Tag,
+};
 use rusqlite::{Connection, OptionalExtension as _, params, types::ValueRef};
 
 use super::{
     blob_rows,
     columns::{self, encode, from_size},
     database::{During as _, damaged, not_found},
+    leftovers,
 };
 use crate::clock::Moment;
 
@@ -112,6 +115,7 @@ pub(crate) fn delete(
         .prepare_cached("DELETE FROM holding WHERE repository_id = ?1 AND manifest_id = ?2")
         .and_then(|mut statement| statement.execute(params![repository_id, manifest]))
         .during("let go of a manifest")?;
+    leftovers::look_at_repository(connection, repository_id)?;
     for child in children(connection, manifest)? {
         blob_rows::queue_review(connection, &child, now)?;
     }
@@ -321,8 +325,12 @@ fn check_media_type(
 pub(crate) fn parse(digest: Digest, media_type: &str, bytes: Vec<u8>) -> Result<Manifest> {
     let wrong = |reason: String| damaged("read a manifest", format!("`{digest}`: {reason}"));
     let media_type: MediaType = media_type.parse().map_err(|error| wrong(format!("{error}")))?;
-    Manifest::parse_expecting(Bytes::from(bytes), Some(&media_type), digest)
-        .map_err(|error| wrong(error.to_string()))
+    Manifest::parse_expecting(Bytes::from(bytes), Some(&media_type), digest).map_err(|error| match error {
+        ManifestError::Mismatch { expected, actual } => {
+            Error::Integrity { expected, actual, origin: Some("the catalog".to_owned()) }
+        }
+        error => wrong(error.to_string()),
+    })
 }
 
 /// How many children the repository lacks, where it may.

@@ -4,6 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use pier_oci::{Digest, Manifest, RepositoryName, Selector};
 
+use super::blob_rows::Link;
+
 /// Bytes of manifests that are remembered at most. Beyond it everything is forgotten at once: a working set that
 /// fits is never evicted, and one that does not fit would gain little from a cleverer order.
 const MAX_BYTES: usize = 24 << 20;
@@ -18,7 +20,7 @@ pub(crate) struct Remembered {
     bytes: usize,
     entries: usize,
     manifests: HashMap<RepositoryName, HashMap<Selector, Arc<Manifest>>>,
-    links: HashMap<RepositoryName, HashMap<Digest, u64>>,
+    links: HashMap<RepositoryName, HashMap<Digest, Link>>,
     sizes: HashMap<Digest, u64>,
 }
 
@@ -50,16 +52,16 @@ impl Remembered {
         self.manifests.entry(repository).or_default().insert(selector, manifest);
     }
 
-    /// The size of a blob that a repository links.
-    pub(crate) fn link(&mut self, epoch: u64, repository: &RepositoryName, digest: &Digest) -> Option<u64> {
+    /// A blob as a repository shows it.
+    pub(crate) fn link(&mut self, epoch: u64, repository: &RepositoryName, digest: &Digest) -> Option<Link> {
         self.enter(epoch);
         self.links.get(repository)?.get(digest).copied()
     }
 
     /// Keeps a link that was read in the state `epoch`.
-    pub(crate) fn keep_link(&mut self, epoch: u64, repository: RepositoryName, digest: Digest, size: u64) {
+    pub(crate) fn keep_link(&mut self, epoch: u64, repository: RepositoryName, digest: Digest, link: Link) {
         if self.make_room(epoch, 0) {
-            self.links.entry(repository).or_default().insert(digest, size);
+            self.links.entry(repository).or_default().insert(digest, link);
         }
     }
 
