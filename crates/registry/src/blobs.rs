@@ -73,8 +73,8 @@ impl Inner {
     ) -> Outcome {
         let blob = self.blobs.open(digest).await?;
         if blob.size < range.end {
-            let subject = Subject::Blob(*digest);
-            return Err(Error::Size { subject, expected: range.end, actual: blob.size, origin: None }.into());
+            let (subject, origin) = (Subject::Blob(*digest), Some("the store".to_owned()));
+            return Err(Error::Size { subject, expected: range.end, actual: blob.size, origin }.into());
         }
         if let Blob { body: Body::Redirect(url), .. } = &blob {
             let url = HeaderValue::from_str(url)

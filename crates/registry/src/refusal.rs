@@ -78,6 +78,15 @@ impl Refusal {
         }
     }
 
+    /// This registry failed, or what it keeps is not what it was.
+    fn failed(error: Error) -> Self {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Self {
+            cause: Some(Box::new(error)),
+            ..Self::new(status, ErrorCode::Unknown, "this registry failed; its log says why")
+        }
+    }
+
     #[must_use]
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
@@ -151,6 +160,10 @@ impl From<Error> for Refusal {
                     "the repository lacks what the manifest names",
                 )
             },
+            // What came from somewhere else than the client is not the client's fault.
+            error @ (Error::Integrity { origin: Some(_), .. } | Error::Size { origin: Some(_), .. }) => {
+                Self::failed(error)
+            }
             Error::Integrity { expected, actual, .. } => Self {
                 details: vec![json!({ "expected": expected.to_string(), "actual": actual.to_string() })],
                 ..Self::bad_request(
@@ -209,13 +222,28 @@ impl From<Error> for Refusal {
             Error::Unsupported { .. } => {
                 Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message)
             }
-            error => {
-                let status = StatusCode::INTERNAL_SERVER_ERROR;
-                Self {
-                    cause: Some(Box::new(error)),
-                    ..Self::new(status, ErrorCode::Unknown, "this registry failed; its log says why")
-                }
-            }
+            error => Self::failed(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_that_is_wrong_is_the_fault_of_whoever_it_came_from() {
+        let wrong = |origin: Option<&str>| {
+            let (expected, actual) = (Digest::sha256(b"right"), Digest::sha256(b"wrong"));
+            Refusal::from(Error::Integrity { expected, actual, origin: origin.map(str::to_owned) })
+        };
+        let sent = wrong(None);
+        assert_eq!(
+            (sent.status().as_u16(), sent.code(), sent.cause()),
+            (400, ErrorCode::DigestInvalid, None)
+        );
+        let kept = wrong(Some("the catalog"));
+        assert_eq!((kept.status().as_u16(), kept.code()), (500, ErrorCode::Unknown));
+        assert!(kept.cause().is_some_and(|cause| cause.contains("the catalog")));
     }
 }

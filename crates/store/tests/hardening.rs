@@ -14,7 +14,7 @@ use pier_content::{
     BlobStore as _, Catalog as _, Commit, Completeness, Error, Filling, Ingest, IngestKey, PutManifest,
     TagRules,
 };
-use pier_oci::{Digest, Manifest, RepositoryName, SessionId};
+use pier_oci::{Digest, Manifest, RepositoryName, Selector, SessionId};
 use pier_store::{Depth, Finding, Leases, Repair, Store, StoreOptions};
 
 fn open(path: &Path) -> Store {
@@ -236,6 +236,33 @@ async fn an_index_may_list_layers_as_build_caches_do() {
     store.put_manifest(put).await.expect("the index is complete");
     store.collect(Leases::Ignore).await.expect("a collection");
     assert_eq!(read(&store, b"cached layer").await, b"cached layer");
+}
+
+#[tokio::test]
+async fn a_manifest_that_was_tampered_with_is_wrong_content_and_no_failure_of_the_database() {
+    let data = tempfile::tempdir().expect("a folder");
+    let store = open(data.path());
+    let index = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    let manifest = Manifest::parse(Bytes::from(index), None).expect("an index");
+    let digest = manifest.digest();
+    let put = PutManifest {
+        repository: repository(),
+        manifest: Arc::new(manifest),
+        tags: Vec::new(),
+        completeness: Completeness::Strict,
+        rules: TagRules::default(),
+    };
+    store.put_manifest(put).await.expect("stored");
+    let database =
+        rusqlite::Connection::open(data.path().join("catalog.sqlite")).expect("the database opens");
+    let tampered = format!("{index} ");
+    database.execute("UPDATE manifest SET bytes = ?1", [tampered.as_bytes()]).expect("changed");
+    let error = store.resolve(&repository(), &Selector::Digest(digest)).await.expect_err("it is not that");
+    let actual = Digest::sha256(tampered.as_bytes());
+    assert!(
+        matches!(error, Error::Integrity { expected, actual: found, .. } if expected == digest && found == actual),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
