@@ -154,3 +154,49 @@ pub struct Page<T> {
     /// Whether there is more behind the last item.
     pub more: bool,
 }
+
+impl<T> Page<T> {
+    /// The first `limit` of what is left of a list. An item more than that tells that there is another page, and is
+    /// all that is looked at behind this one.
+    pub fn of(items: impl IntoIterator<Item = T>, limit: usize) -> Self {
+        let mut items = items.into_iter();
+        let on_it = items.by_ref().take(limit).collect();
+        Self { items: on_it, more: items.next().is_some() }
+    }
+}
+
+/// A page of referrers in the making, which also ends once its manifests have more than [`REFERRERS_BYTES`] together.
+#[derive(Debug)]
+pub struct ReferrersPage {
+    limit: usize,
+    bytes: usize,
+    items: Vec<Descriptor>,
+}
+
+impl ReferrersPage {
+    /// With nothing on it, and so many items at most.
+    pub fn new(limit: usize) -> Self {
+        Self { limit, bytes: 0, items: Vec::new() }
+    }
+
+    /// Whether another one goes on it, however large that is.
+    pub fn has_room(&self) -> bool {
+        self.items.len() < self.limit && self.bytes < REFERRERS_BYTES
+    }
+
+    /// Puts a manifest on it.
+    pub fn add(&mut self, manifest: &Manifest) {
+        self.bytes += manifest.bytes().len();
+        self.items.push(manifest.referrer_descriptor());
+    }
+
+    /// The last page of its list.
+    pub fn last(self) -> Page<Descriptor> {
+        Page { items: self.items, more: false }
+    }
+
+    /// A page that there is more behind.
+    pub fn full(self) -> Page<Descriptor> {
+        Page { items: self.items, more: true }
+    }
+}

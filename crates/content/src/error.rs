@@ -6,7 +6,8 @@
 
 use std::{borrow::Cow, fmt, io, path::PathBuf, time::Duration};
 
-use pier_oci::{Digest, Platform, Repository, RepositoryName, Selector, SessionId};
+use pier_oci::{Digest, Platform, Repository, RepositoryName, Selector, SessionId, Tag};
+use tokio::task::JoinError;
 
 /// What every fallible call of the contract returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -71,6 +72,40 @@ impl fmt::Display for Subject {
             Self::RemoteRepository(repository) => write!(f, "repository `{repository}`"),
             Self::Registry(registry) => write!(f, "registry `{registry}`"),
             Self::Setting(name) => write!(f, "`{name}`"),
+        }
+    }
+}
+
+/// What keeps something from being removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Keeper {
+    /// A manifest of the same repository names it.
+    Manifest(Digest),
+    /// An index of the same repository names it.
+    Index(Digest),
+    /// Tags name it.
+    Tags(Vec<Tag>),
+    /// A repository shows it.
+    Repository(RepositoryName),
+    /// It was written a short while ago, and somebody may be about to name it.
+    Lease,
+    /// Somebody wants it kept, whatever names it.
+    Pin,
+}
+
+impl fmt::Display for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Manifest(digest) => write!(f, "manifest `{digest}` names it"),
+            Self::Index(digest) => write!(f, "index `{digest}` names it"),
+            Self::Tags(tags) => {
+                let tags: Vec<String> = tags.iter().map(|tag| format!("`{tag}`")).collect();
+                write!(f, "tagged {}", tags.join(", "))
+            }
+            Self::Repository(repository) => write!(f, "repository `{repository}` shows it"),
+            Self::Lease => f.write_str("it was written recently and is leased"),
+            Self::Pin => f.write_str("it is pinned"),
         }
     }
 }
@@ -181,8 +216,8 @@ pub enum Error {
     InUse {
         /// What was to be removed.
         subject: Subject,
-        /// Who holds it.
-        by: String,
+        /// What keeps it.
+        by: Keeper,
     },
 
     /// Somebody else is at work on it and did not finish within the bound. Worth asking again.
@@ -297,6 +332,16 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// A task of this process did not come to its end: the process ends, or there is a fault in it.
+    #[error("{operation} did not come to its end")]
+    Task {
+        /// What was being done.
+        operation: &'static str,
+        /// The cause.
+        #[source]
+        source: JoinError,
+    },
+
     /// The catalog's database failed.
     #[error("catalog: {operation}")]
     Database {
@@ -351,6 +396,7 @@ impl Error {
             Self::Credentials { .. } => "credentials",
             Self::Unsupported { .. } => "unsupported",
             Self::Io { .. } => "io",
+            Self::Task { .. } => "task",
             Self::Database { .. } => "database",
         }
     }

@@ -59,11 +59,13 @@ pub mod verify;
 pub use approved::{Accepted, ApprovedEntry, ApprovedError, ApprovedList, Choice, Form};
 pub use blob::{Blob, Body, ByteRange, ByteStream, RangeReader};
 pub use blob_store::{BlobInfo, BlobStore, Ingest, IngestKey};
-pub use catalog::{Catalog, Claim, Completeness, Page, PutManifest, ReferrersOf, Stored, TagMove};
+pub use catalog::{
+    Catalog, Claim, Completeness, Page, PutManifest, ReferrersOf, ReferrersPage, Stored, TagMove,
+};
 pub use chain::{Chain, Image, Layer, chain};
 pub use compression::{Compression, Inflate};
 pub use copy::{Copied, CopyOptions, MountFrom, Platforms, Referrers, copy};
-pub use error::{Error, Result, Subject};
+pub use error::{Error, Keeper, Result, Subject};
 pub use fallback::Fallback;
 pub use filling::{Commit, Filling, Order};
 pub use following::{Following, Withheld};

@@ -40,8 +40,9 @@ use self::{
     writer::Writer,
 };
 use crate::{
-    Blob, BlobInfo, BlobStore, Body, Catalog, Claim, Error, ImmutableTags, Ingest, IngestKey, NameCache,
-    Page, PutManifest, ReferrersOf, RememberedName, RemoteTag, Result, Stored, Subject, TagMove, TagRules,
+    Blob, BlobInfo, BlobStore, Body, Catalog, Claim, Error, ImmutableTags, Ingest, IngestKey, Keeper,
+    NameCache, Page, PutManifest, ReferrersOf, RememberedName, RemoteTag, Result, Stored, Subject, TagMove,
+    TagRules,
 };
 
 /// How long a request waits for another one on the same upload session, which is one client's business.
@@ -225,7 +226,7 @@ impl BlobStore for Memory {
             return Err(Error::blob_not_found(*digest));
         }
         if let Some(repository) = world.names.shown_by(digest) {
-            let by = format!("repository `{repository}` shows it");
+            let by = Keeper::Repository(repository.clone());
             return Err(Error::InUse { subject: Subject::Blob(*digest), by });
         }
         world.blobs.remove(digest);

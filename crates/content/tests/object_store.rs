@@ -32,8 +32,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use pier_content::{
     Blob, BlobInfo, BlobStore, Body, ByteRange, ByteStream, Catalog, Claim, Commit, Error, Filling,
-    Following, ImmutableTags, Ingest, IngestKey, Order, Page, PutManifest, RangeReader, ReferrersOf, Result,
-    Stored, Subject, TagMove, TagRules,
+    Following, ImmutableTags, Ingest, IngestKey, Keeper, Order, Page, PutManifest, RangeReader, ReferrersOf,
+    Result, Stored, Subject, TagMove, TagRules,
     suite::{Harness, Stores},
 };
 use pier_oci::{Algorithm, Descriptor, Digest, Hasher, Manifest, RepositoryName, Selector, SessionId, Tag};
@@ -338,7 +338,7 @@ impl BlobStore for ObjectStore {
             return Err(Error::blob_not_found(*digest));
         }
         if let Some((repository, _)) = world.links.iter().find(|(_, linked)| linked == digest) {
-            let by = format!("repository `{repository}` shows it");
+            let by = Keeper::Repository(repository.clone());
             return Err(Error::InUse { subject: Subject::Blob(*digest), by });
         }
         world.index.remove(digest);

@@ -1,6 +1,6 @@
 //! Manifests by tag and by digest: end-3, end-7, end-9.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -207,7 +207,7 @@ async fn parse(selector: &Selector, declared: Option<MediaType>, bytes: Bytes) -
         Some(digest) => Manifest::parse_expecting(bytes, declared.as_ref(), digest),
     };
     let parsed = if is_large {
-        let failed = |error| Error::io("parse a manifest", "", io::Error::other(error));
+        let failed = |source| Error::Task { operation: "parsing a manifest", source };
         spawn_blocking(parse).await.map_err(failed)?
     } else {
         parse()

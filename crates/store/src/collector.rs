@@ -18,9 +18,9 @@
 
 use std::{fs, io::ErrorKind, num::NonZeroUsize, ops::AddAssign, path::PathBuf, sync::Arc};
 
-use pier_content::{Error, Result, Subject};
+use pier_content::{Error, Keeper, Result, Subject};
 use pier_oci::Digest;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::sync::SemaphorePermit;
 
 use crate::{
@@ -427,7 +427,6 @@ fn due_entries(connection: &Connection, due: i64, after: Position) -> Result<Vec
 }
 
 pub(crate) fn entry(connection: &Connection, digest: &Digest) -> Result<Option<Review>> {
-    use rusqlite::OptionalExtension as _;
     connection
         .prepare_cached("SELECT announced_until FROM review WHERE digest = ?1")
         .and_then(|mut statement| {
@@ -449,21 +448,30 @@ fn links(connection: &Connection, digest: &Digest) -> Result<Vec<(i64, i64)>> {
     rows.collect::<rusqlite::Result<_>>().during("list links")
 }
 
-/// Who keeps a blob from being deleted at once.
-fn keeper(connection: &Connection, digest: &Digest, now: Moment) -> Result<Option<String>> {
-    if !links(connection, digest)?.is_empty() {
-        return Ok(Some("a repository shows it".to_owned()));
+/// What keeps a blob from being deleted at once.
+fn keeper(connection: &Connection, digest: &Digest, now: Moment) -> Result<Option<Keeper>> {
+    let shown = connection
+        .prepare_cached(
+            "SELECT repository.name FROM link JOIN repository ON repository.id = link.repository_id
+             WHERE link.digest = ?1 LIMIT 1",
+        )
+        .and_then(|mut statement| {
+            statement.query_row([encode(digest)], |row| columns::repository(row, 0)).optional()
+        })
+        .during("look for links")?;
+    if let Some(repository) = shown {
+        return Ok(Some(Keeper::Repository(repository)));
     }
     let leased = connection
         .prepare_cached("SELECT 1 FROM blob WHERE digest = ?1 AND leased_until > ?2")
         .and_then(|mut statement| statement.exists(params![encode(digest), now.0]))
         .during("look for a lease")?;
     if leased {
-        return Ok(Some("it was written recently and is leased".to_owned()));
+        return Ok(Some(Keeper::Lease));
     }
     let pinned = connection
         .prepare_cached("SELECT 1 FROM pin WHERE digest = ?1")
         .and_then(|mut statement| statement.exists([encode(digest)]))
         .during("look for pins")?;
-    Ok(pinned.then(|| "it is pinned".to_owned()))
+    Ok(pinned.then_some(Keeper::Pin))
 }

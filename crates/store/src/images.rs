@@ -1,6 +1,6 @@
 //! What is in the store, as a person asks for it: images by name, with their true sizes.
 
-use pier_content::{Error, ImmutableTags, Result, Subject, TagRules};
+use pier_content::{Error, ImmutableTags, Keeper, Result, Subject, TagRules};
 use pier_oci::{Digest, RepositoryName, Selector, Tag};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -148,12 +148,10 @@ fn remove(
         Selector::Digest(digest) => {
             let tags = tags_by_digest(connection, id, digest)?;
             if !tags.is_empty() {
-                let names: Vec<String> = tags.iter().map(|tag| format!("`{tag}`")).collect();
-                let by = format!("tagged {}", names.join(", "));
-                return Err(Error::InUse { subject: subject(), by });
+                return Err(Error::InUse { subject: subject(), by: Keeper::Tags(tags) });
             }
             if let Some(index) = blob_rows::namer(connection, id, digest)? {
-                return Err(Error::InUse { subject: subject(), by: format!("index `{index}` names it") });
+                return Err(Error::InUse { subject: subject(), by: Keeper::Index(index) });
             }
         }
     }

@@ -319,10 +319,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(Error::io("run blocking work", "", std::io::Error::other(error))),
-        },
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(source) => Err(Error::Task { operation: "blocking work", source }),
     }
 }
 

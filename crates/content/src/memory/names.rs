@@ -9,9 +9,8 @@ use std::{
 use pier_oci::{ChildKind, Descriptor, Digest, Manifest, RepositoryName, Selector, Tag};
 
 use crate::{
-    Completeness, Error, ImmutableTags, Page, PutManifest, ReferrersOf, Result, Stored, Subject, TagMove,
-    TagRules,
-    catalog::{KEPT_MOVES, REFERRERS_BYTES},
+    Completeness, Error, ImmutableTags, Keeper, Page, PutManifest, ReferrersOf, ReferrersPage, Result,
+    Stored, Subject, TagMove, TagRules, catalog::KEPT_MOVES,
 };
 
 /// What all repositories show. A repository that has held something is never forgotten.
@@ -155,7 +154,7 @@ impl Names {
             .get(repository)
             .ok_or_else(|| Error::NotFound { subject: Subject::Repository(repository.clone()) })?;
         let behind = held.tags.iter().filter(|(name, _)| is_behind(name, after));
-        Ok(page(behind.map(|(_, (tag, _))| tag.clone()), limit))
+        Ok(Page::of(behind.map(|(_, (tag, _))| tag.clone()), limit))
     }
 
     pub(super) fn repositories(&self, after: Option<&str>, limit: usize) -> Page<RepositoryName> {
@@ -163,11 +162,11 @@ impl Names {
             .repositories
             .iter()
             .filter(|(name, held)| !held.manifests.is_empty() && is_behind(name, after));
-        page(behind.map(|(_, held)| held.name.clone()), limit)
+        Page::of(behind.map(|(_, held)| held.name.clone()), limit)
     }
 
     pub(super) fn referrers(&self, repository: &RepositoryName, of: &ReferrersOf) -> Page<Descriptor> {
-        let Some(held) = self.get(repository) else { return page(std::iter::empty(), of.limit) };
+        let Some(held) = self.get(repository) else { return ReferrersPage::new(of.limit).last() };
         let wanted = of.artifact_type.as_deref();
         let found = held
             .manifests
@@ -176,20 +175,14 @@ impl Names {
             .map(|(_, manifest)| manifest)
             .filter(|manifest| manifest.subject().is_some_and(|subject| subject.digest == of.subject))
             .filter(|manifest| wanted.is_none() || manifest.artifact_type() == wanted);
-        let mut bytes = 0;
-        let mut fits = |manifest: &&Arc<Manifest>| {
-            let before = bytes;
-            bytes += manifest.bytes().len();
-            before < REFERRERS_BYTES
-        };
-        let mut found = found.peekable();
-        let mut items = Vec::new();
-        while items.len() < of.limit
-            && let Some(manifest) = found.next_if(|manifest| fits(manifest))
-        {
-            items.push(manifest.referrer_descriptor());
+        let mut page = ReferrersPage::new(of.limit);
+        for manifest in found {
+            if !page.has_room() {
+                return page.full();
+            }
+            page.add(manifest);
         }
-        Page { items, more: found.peek().is_some() }
+        page.last()
     }
 
     pub(super) fn link(&mut self, repository: &RepositoryName, digest: &Digest, size: u64) {
@@ -209,7 +202,7 @@ impl Names {
         }
         let names = |manifest: &Manifest| manifest.children().any(|(_, child)| child.digest == *digest);
         if let Some((by, _)) = held.manifests.iter().find(|(_, manifest)| names(manifest)) {
-            return Err(Error::InUse { subject: subject(), by: format!("manifest `{by}` names it") });
+            return Err(Error::InUse { subject: subject(), by: Keeper::Manifest(*by) });
         }
         held.links.remove(digest);
         Ok(())
@@ -274,13 +267,6 @@ fn missing_children(
 
 fn is_behind(name: &str, after: Option<&str>) -> bool {
     after.is_none_or(|after| name > after)
-}
-
-fn page<T>(items: impl Iterator<Item = T>, limit: usize) -> Page<T> {
-    let mut items: Vec<T> = items.take(limit.saturating_add(1)).collect();
-    let more = items.len() > limit;
-    items.truncate(limit);
-    Page { items, more }
 }
 
 fn not_found(repository: &RepositoryName, selector: Selector) -> Error {

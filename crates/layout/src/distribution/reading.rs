@@ -5,8 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pier_content::{
     Blob, BlobInfo, BlobStore, ByteRange, Catalog, Claim, Error, ImmutableTags, Ingest, IngestKey, Opened,
-    Page, PutManifest, ReferrersOf, Result, Source, Stored, Subject, TagMove, TagRules,
-    catalog::REFERRERS_BYTES,
+    Page, PutManifest, ReferrersOf, ReferrersPage, Result, Source, Stored, Subject, TagMove, TagRules,
 };
 use pier_oci::{
     Descriptor, Digest, MAX_MANIFEST_BYTES, Manifest, ManifestError, Reference, Repository, RepositoryName,
@@ -236,12 +235,12 @@ impl Catalog for DistributionFolder {
         let name = repository.clone();
         let missing = || Error::NotFound { subject: Subject::Repository(repository.clone()) };
         let tags = self.ask(move |tree| tree.tags(&name)).await?.ok_or_else(missing)?;
-        Ok(page(tags.into_keys().filter(|tag| is_behind(tag.as_str(), after)), limit))
+        Ok(Page::of(tags.into_keys().filter(|tag| is_behind(tag.as_str(), after)), limit))
     }
 
     async fn repositories(&self, after: Option<&str>, limit: usize) -> Result<Page<RepositoryName>> {
         let names = self.all_repositories().await?;
-        Ok(page(names.into_iter().filter(|name| is_behind(name.as_str(), after)), limit))
+        Ok(Page::of(names.into_iter().filter(|name| is_behind(name.as_str(), after)), limit))
     }
 
     async fn referrers(&self, repository: &RepositoryName, of: &ReferrersOf) -> Result<Page<Descriptor>> {
@@ -249,20 +248,17 @@ impl Catalog for DistributionFolder {
         let found = self
             .ask(move |tree| referrers(tree, &repository, &wanted.subject, wanted.after.as_ref()))
             .await?;
-        let mut left = REFERRERS_BYTES;
         let is_wanted = |manifest: &&Manifest| {
             of.artifact_type.is_none() || manifest.artifact_type() == of.artifact_type.as_deref()
         };
-        let mut found = found.iter().filter(is_wanted).peekable();
-        let mut items = Vec::new();
-        while items.len() < of.limit
-            && left > 0
-            && let Some(manifest) = found.next()
-        {
-            left = left.saturating_sub(manifest.bytes().len());
-            items.push(manifest.referrer_descriptor());
+        let mut page = ReferrersPage::new(of.limit);
+        for manifest in found.iter().filter(is_wanted) {
+            if !page.has_room() {
+                return Ok(page.full());
+            }
+            page.add(manifest);
         }
-        Ok(Page { items, more: found.peek().is_some() })
+        Ok(page.last())
     }
 
     /// A blob that the repository shows is shown already, and there are no leases to renew.
@@ -289,9 +285,4 @@ impl Catalog for DistributionFolder {
 
 fn is_behind(name: &str, after: Option<&str>) -> bool {
     after.is_none_or(|after| name > after)
-}
-
-fn page<T>(mut items: impl Iterator<Item = T>, limit: usize) -> Page<T> {
-    let on_it: Vec<T> = items.by_ref().take(limit).collect();
-    Page { items: on_it, more: items.next().is_some() }
 }

@@ -1,6 +1,6 @@
 //! Rows of blobs and links: what is committed, who shows it, and until when it is leased.
 
-use pier_content::{Claim, Error, Result, Subject};
+use pier_content::{Claim, Error, Keeper, Result, Subject};
 use pier_oci::{Digest, RepositoryName};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -123,7 +123,7 @@ pub(crate) fn unlink(
         return Err(not_found(subject()));
     }
     if let Some(manifest) = namer(connection, id, digest)? {
-        return Err(Error::InUse { subject: subject(), by: format!("manifest `{manifest}` names it") });
+        return Err(Error::InUse { subject: subject(), by: Keeper::Manifest(manifest) });
     }
     connection
         .prepare_cached("DELETE FROM link WHERE digest = ?1 AND repository_id = ?2")

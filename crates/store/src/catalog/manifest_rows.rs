@@ -4,9 +4,8 @@ use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
 use pier_content::{
-    Completeness, Error, ImmutableTags, Page, PutManifest, ReferrersOf, Result, Stored, Subject, TagMove,
-    TagRules,
-    catalog::{KEPT_MOVES, REFERRERS_BYTES},
+    Completeness, Error, ImmutableTags, Page, PutManifest, ReferrersOf, ReferrersPage, Result, Stored,
+    Subject, TagMove, TagRules, catalog::KEPT_MOVES,
 };
 use pier_oci::{
     ChildKind, Descriptor, Digest, Manifest, ManifestError, MediaType, RepositoryName, Selector, Tag,
@@ -200,7 +199,7 @@ pub(crate) fn tags(
     let rows = statement
         .query_map(params![id, after.unwrap_or_default(), one_more(limit)], |row| columns::tag(row, 0))
         .during("list tags")?;
-    rows.collect::<rusqlite::Result<Vec<_>>>().during("list tags").map(|items| page(items, limit))
+    rows.collect::<rusqlite::Result<Vec<_>>>().during("list tags").map(|items| Page::of(items, limit))
 }
 
 /// A page of the repositories that hold a manifest.
@@ -219,7 +218,7 @@ pub(crate) fn repositories(
     let rows = statement
         .query_map(params![after.unwrap_or_default(), one_more(limit)], |row| columns::repository(row, 0))
         .during("list repositories")?;
-    rows.collect::<rusqlite::Result<Vec<_>>>().during("list repositories").map(|items| page(items, limit))
+    rows.collect::<rusqlite::Result<Vec<_>>>().during("list repositories").map(|items| Page::of(items, limit))
 }
 
 /// A page of the manifests of a repository that refer to a subject.
@@ -242,17 +241,16 @@ pub(crate) fn referrers(
     let rows = statement
         .query_map(params![name, subject, after, of.artifact_type, one_more(of.limit)], stored)
         .during("list referrers")?;
-    let (mut items, mut bytes) = (Vec::new(), 0);
+    let mut page = ReferrersPage::new(of.limit);
     // Row by row, since together they may be larger than memory.
     for row in rows {
-        if items.len() == of.limit || bytes >= REFERRERS_BYTES {
-            return Ok(Page { items, more: true });
+        if !page.has_room() {
+            return Ok(page.full());
         }
         let (digest, media_type, manifest) = row.during("list referrers")?;
-        bytes += manifest.len();
-        items.push(parse(digest, &media_type, manifest)?.referrer_descriptor());
+        page.add(&parse(digest, &media_type, manifest)?);
     }
-    Ok(Page { items, more: false })
+    Ok(page.last())
 }
 
 /// What a manifest names, in its order; a digest that it names twice comes twice.
@@ -501,10 +499,4 @@ fn one_more(limit: usize) -> i64 {
 
 fn from_count(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-fn page<T>(mut items: Vec<T>, limit: usize) -> Page<T> {
-    let more = items.len() > limit;
-    items.truncate(limit);
-    Page { items, more }
 }
