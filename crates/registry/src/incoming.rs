@@ -1,22 +1,17 @@
 //! A request's body as a stream that cannot stall, cannot trickle and cannot outgrow its limit.
 
-use std::{error::Error as StdError, pin::Pin, time::Duration};
+use std::{error::Error as StdError, fmt, net::IpAddr, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
+use http::{HeaderMap, header};
 use http_body::Body;
 use http_body_util::BodyExt as _;
-use pier_content::{ByteStream, Error, Result, Subject};
+use pier_content::{ByteStream, Error, Result, Subject, error::BoxError};
 use tokio::time::{Instant, timeout};
 
 /// What a client is called in errors; who it is belongs to the access log.
 const CLIENT: &str = "the client";
-
-/// The operation in the error of a client that sends nothing for too long.
-pub(crate) const IDLE: &str = "send a body: nothing came for too long";
-
-/// The operation in the error of a client that is gone.
-pub(crate) const BROKEN: &str = "send a body: the connection broke";
 
 /// What has to come of a body in the time that it may be silent. A client that sent a byte now and then would else hold
 /// its place among the uploads for ever; one on the slowest link that images go over sends this much in a second.
@@ -29,9 +24,38 @@ const DRAINED_BYTES: usize = 1 << 20;
 /// How long that may take.
 const DRAINING: Duration = Duration::from_secs(2);
 
+/// Why a body does not come to its end: what [`Error::Unavailable`] about the client has as its source.
+#[derive(Debug)]
+pub(crate) enum Interruption {
+    /// The client sends nothing, or next to nothing, for too long.
+    Idle,
+    /// The client is gone.
+    Broken(BoxError),
+}
+
+impl fmt::Display for Interruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Idle => "nothing came for too long",
+            Self::Broken(_) => "the connection broke",
+        })
+    }
+}
+
+impl StdError for Interruption {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Idle => None,
+            Self::Broken(error) => Some(&**error),
+        }
+    }
+}
+
 /// A request's body.
 pub(crate) struct RequestBody {
-    body: Pin<Box<dyn Body<Data = Bytes, Error = Box<dyn StdError + Send + Sync>> + Send>>,
+    body: Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>,
+    /// Whose it is, for those that are told apart.
+    host: Option<IpAddr>,
     idle: Duration,
     /// How long the client was waited for, and what came of it, since it last made progress.
     waited: Duration,
@@ -41,14 +65,19 @@ pub(crate) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(crate) fn new<B>(body: B, headers: &http::HeaderMap, idle: Duration) -> Self
+    pub(crate) fn new<B>(body: B, headers: &HeaderMap, host: Option<IpAddr>, idle: Duration) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+        B::Error: Into<BoxError>,
     {
-        let is_withheld = headers.contains_key(http::header::EXPECT);
+        let is_withheld = headers.contains_key(header::EXPECT);
         let body = Box::pin(body.map_err(Into::into));
-        Self { body, idle, waited: Duration::ZERO, came: 0, is_withheld }
+        Self { body, host, idle, waited: Duration::ZERO, came: 0, is_withheld }
+    }
+
+    /// Who sends it, for those that are told apart.
+    pub(crate) fn host(&self) -> Option<IpAddr> {
+        self.host
     }
 
     /// The length, if the client announced it.
@@ -107,7 +136,8 @@ impl RequestBody {
             // Only the client's time counts, not what we do with what it sends.
             let asked = Instant::now();
             let left = self.idle.saturating_sub(self.waited);
-            let frame = timeout(left, self.body.frame()).await.map_err(|_| client_error(IDLE, None))?;
+            let frame =
+                timeout(left, self.body.frame()).await.map_err(|_| interrupted(Interruption::Idle))?;
             self.waited += asked.elapsed();
             match frame {
                 None => return Ok(None),
@@ -118,7 +148,7 @@ impl RequestBody {
                         return Ok(Some(bytes));
                     }
                 }
-                Some(Err(error)) => return Err(client_error(BROKEN, Some(error))),
+                Some(Err(error)) => return Err(interrupted(Interruption::Broken(error))),
             }
         }
     }
@@ -131,8 +161,9 @@ impl RequestBody {
     }
 }
 
-fn client_error(operation: &'static str, source: Option<Box<dyn StdError + Send + Sync>>) -> Error {
-    Error::Unavailable { origin: CLIENT.to_owned(), operation, retry_after: None, source }
+fn interrupted(why: Interruption) -> Error {
+    let operation = "send a body";
+    Error::Unavailable { origin: CLIENT.to_owned(), operation, retry_after: None, source: Some(why.into()) }
 }
 
 fn too_large(subject: Subject, limit: u64) -> Error {
@@ -143,7 +174,6 @@ fn too_large(subject: Subject, limit: u64) -> Error {
 mod tests {
     use std::convert::Infallible;
 
-    use http::HeaderMap;
     use http_body::Frame;
     use http_body_util::StreamBody;
     use pier_oci::SessionId;
@@ -158,7 +188,7 @@ mod tests {
             tokio::time::sleep(pause).await;
             Ok::<_, Infallible>(Frame::data(Bytes::from(vec![0; bytes])))
         });
-        let body = RequestBody::new(StreamBody::new(pieces), &HeaderMap::new(), IDLE_TIMEOUT);
+        let body = RequestBody::new(StreamBody::new(pieces), &HeaderMap::new(), None, IDLE_TIMEOUT);
         let stream = body.into_stream(u64::MAX, Subject::Upload(SessionId::from_bits(1)));
         stream.take_while(|piece| std::future::ready(piece.is_ok())).count().await
     }

@@ -1,4 +1,4 @@
-//! The OCI distribution API over any blob store and catalog, as a hyper service.
+//! The OCI distribution API over any blob store and catalog: from an HTTP request to its response.
 //!
 //! [`Registry`] answers requests; sockets, TLS, access control and configuration are its caller's. A server gives each
 //! plain connection a [`FileSocket`], which lets large blobs go from the page cache to the network without a copy.
@@ -9,6 +9,7 @@
 //! | `action` | what a request asks for, parsed before anything is done |
 //! | `blobs`, `uploads` | blobs on their way out and in |
 //! | `manifests`, `listings` | manifests, tags, repositories, referrers |
+//! | `turns` | how many uploads are at work, in all and of one host |
 //! | `refusal`, `answer` | what is said back; every error's code and status |
 //! | `incoming`, `body` | bodies that come and go, each with its bounds |
 //! | `sendfile` | the socket that sends files by itself |
@@ -29,9 +30,11 @@ mod sendfile;
 mod session;
 mod settings;
 mod sys;
+mod turns;
 mod uploads;
 
 pub use body::ResponseBody;
 pub use registry::{Connection, Registry, refusal};
 pub use sendfile::{FileQueue, FileSocket};
 pub use settings::{PageSizes, SessionKey, Settings};
+pub use turns::Uploads;

@@ -13,7 +13,7 @@ use pier_oci::{
 };
 use serde_json::{Value, json};
 
-use crate::{ResponseBody, answer::Answer, incoming};
+use crate::{ResponseBody, answer::Answer, incoming::Interruption};
 
 /// How long a client is asked to wait when it met another writer, in seconds.
 const BUSY_SECONDS: &str = "1";
@@ -206,12 +206,15 @@ impl From<Error> for Refusal {
                 );
                 Self { cause: Some(Box::new(error)), ..refusal }
             }
-            Error::Unavailable { operation: incoming::IDLE, .. } => {
-                Self::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::BlobUploadInvalid, message)
-                    .with_header(header::CONNECTION, HeaderValue::from_static("close"))
-            }
-            Error::Unavailable { operation: incoming::BROKEN, .. } => {
-                Self::bad_request(ErrorCode::BlobUploadInvalid, message)
+            Error::Unavailable { source: Some(source), .. } if source.is::<Interruption>() => {
+                let message = format!("{message}: {source}");
+                match source.downcast_ref() {
+                    Some(Interruption::Idle) => {
+                        Self::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::BlobUploadInvalid, message)
+                            .with_header(header::CONNECTION, HeaderValue::from_static("close"))
+                    }
+                    _ => Self::bad_request(ErrorCode::BlobUploadInvalid, message),
+                }
             }
             Error::Unavailable { .. } => {
                 let message = "this cannot be answered just now";

@@ -1,6 +1,6 @@
 //! The service: from a request to the handler of its end-point, and what every answer carries.
 
-use std::{convert::Infallible, fmt, future::Future, io, pin::Pin, sync::Arc, time::Instant};
+use std::{fmt, net::IpAddr, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{
@@ -9,16 +9,19 @@ use http::{
     request::Parts,
 };
 use http_body::Body;
-use hyper::service::Service;
 use pier_content::{BlobStore, Catalog, Error, error::BoxError};
 use pier_oci::wire::ErrorCode;
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span};
 
 use crate::{
-    FileQueue, ResponseBody, Settings, action::Action, answer::Answer, incoming::RequestBody,
-    manifests::Named, refusal::Refusal,
+    FileQueue, ResponseBody, Settings,
+    action::Action,
+    answer::Answer,
+    incoming::RequestBody,
+    manifests::Named,
+    refusal::Refusal,
+    turns::{Turns, Uploads},
 };
 
 /// Tells Docker's clients that this is a registry.
@@ -27,23 +30,21 @@ const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api
 /// The name of a request, when somebody in front has given it one.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The future of a service's answer.
-type Answering = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Infallible>> + Send>>;
-
 /// The OCI distribution API over a store. Cheap to clone; all clones are one registry.
 ///
-/// [`handle`](Self::handle) answers one request. As a [`hyper::service::Service`] it serves connections whose bodies
-/// hyper has to see, and [`connection`](Self::connection) gives the service for a connection that sends files by
-/// itself. Who may ask what, TLS, and how many connections there are is decided in front of it.
+/// [`handle`](Self::handle) answers one request. [`connection`](Self::connection) gives what answers those of one
+/// connection: it knows whose they are, and may have a socket that sends files by itself. Who may ask what, TLS, and how
+/// many connections there are is decided in front of it.
 #[derive(Clone)]
 pub struct Registry {
     inner: Arc<Inner>,
 }
 
-/// The service of one connection: a plain one, whose [`FileSocket`](crate::FileSocket) sends files from the page cache, or an encrypted one.
+/// Answers the requests of one connection.
 #[derive(Clone, Debug)]
 pub struct Connection {
     registry: Registry,
+    host: Option<IpAddr>,
     /// The socket's, when it is a `FileSocket`.
     queue: Option<FileQueue>,
 }
@@ -52,8 +53,7 @@ pub(crate) struct Inner {
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) settings: Settings,
-    /// A permit for each upload that may be at work.
-    pub(crate) turns: Arc<Semaphore>,
+    pub(crate) turns: Turns,
     /// Writes that go on when their client is gone.
     tasks: TaskTracker,
 }
@@ -70,26 +70,21 @@ pub(crate) struct Reading<'a> {
 impl Registry {
     /// A registry over a store and its names.
     pub fn new(blobs: Arc<dyn BlobStore>, catalog: Arc<dyn Catalog>, settings: Settings) -> Self {
-        let turns = settings.max_uploads.get().min(Semaphore::MAX_PERMITS);
-        let turns = Arc::new(Semaphore::new(turns));
+        let turns = Turns::new(settings.max_uploads);
         Self { inner: Arc::new(Inner { blobs, catalog, settings, turns, tasks: TaskTracker::new() }) }
     }
 
-    /// The service for one connection whose socket is a [`FileSocket`](crate::FileSocket); `queue` is that socket's.
-    pub fn connection(&self, queue: FileQueue) -> Connection {
-        Connection { registry: self.clone(), queue: Some(queue) }
+    /// What answers the requests of a connection. Bodies are read by this process.
+    ///
+    /// `host` is whose connection it is, for those that are told apart: one host has at most half of the turns among the
+    /// uploads. It may be an address, or stand for a network of them.
+    pub fn connection(&self, host: Option<IpAddr>) -> Connection {
+        Connection { registry: self.clone(), host, queue: None }
     }
 
-    /// The service for one connection of any other kind, such as an encrypted one: bodies are read by this process.
-    pub fn encrypted_connection(&self) -> Connection {
-        Connection { registry: self.clone(), queue: None }
-    }
-
-    /// Requests with large bodies that are worked on, and how many may be at once.
-    pub fn uploads(&self) -> (u64, u64) {
-        let limit = self.inner.settings.max_uploads.get().min(Semaphore::MAX_PERMITS);
-        let at_work = limit.saturating_sub(self.inner.turns.available_permits());
-        (at_work as u64, limit as u64)
+    /// How many requests with large bodies there are.
+    pub fn uploads(&self) -> Uploads {
+        self.inner.turns.count()
     }
 
     /// Waits until what clients sent before they hung up is written. To be called once no connection is left; bounded
@@ -105,11 +100,18 @@ impl Registry {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.answer(request, None).await
+        self.answer(request, None, None).await
     }
 }
 
 impl Connection {
+    /// The same for a connection whose socket is a [`FileSocket`](crate::FileSocket), which sends large blobs from the
+    /// page cache; `queue` is that socket's.
+    #[must_use]
+    pub fn sending_files(self, queue: FileQueue) -> Self {
+        Self { queue: Some(queue), ..self }
+    }
+
     /// Answers one request of this connection.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<ResponseBody>
     where
@@ -118,21 +120,26 @@ impl Connection {
     {
         // Only HTTP/1 hands a body's memory to the socket untouched and in order.
         let queue = self.queue.as_ref().filter(|_| request.version() <= Version::HTTP_11);
-        self.registry.answer(request, queue).await
+        self.registry.answer(request, self.host, queue).await
     }
 }
 
 impl Registry {
     /// Answers one request and says so in the log, in one line: writes and failures as `info`, what an operator asks
     /// about later; reads that succeed or find nothing as `debug`, since they are many and change nothing.
-    async fn answer<B>(&self, request: Request<B>, queue: Option<&FileQueue>) -> Response<ResponseBody>
+    async fn answer<B>(
+        &self,
+        request: Request<B>,
+        host: Option<IpAddr>,
+        queue: Option<&FileQueue>,
+    ) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
-        let body = RequestBody::new(body, &parts.headers, self.inner.settings.idle_timeout);
+        let body = RequestBody::new(body, &parts.headers, host, self.inner.settings.idle_timeout);
         let is_read = parts.method.is_safe();
         let span = if is_read { quiet_span(&parts) } else { span(&parts) };
         let outcome = self.inner.act(&parts, body, queue).instrument(span.clone()).await;
@@ -228,10 +235,8 @@ impl Inner {
         T: Send + 'static,
     {
         let work = work(Arc::clone(self)).in_current_span();
-        match self.tasks.spawn(work).await {
-            Ok(outcome) => outcome,
-            Err(error) => Err(Error::io("finish a request", "", io::Error::other(error)).into()),
-        }
+        let outcome = self.tasks.spawn(work).await;
+        outcome.unwrap_or_else(|source| Err(Error::Task { operation: "a request", source }.into()))
     }
 }
 
@@ -265,36 +270,6 @@ fn without_body(response: &mut Response<ResponseBody>) {
         (length, response.headers_mut().entry(header::CONTENT_LENGTH))
     {
         entry.insert(length.into());
-    }
-}
-
-impl<B> Service<Request<B>> for Registry
-where
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    type Response = Response<ResponseBody>;
-    type Error = Infallible;
-    type Future = Answering;
-
-    fn call(&self, request: Request<B>) -> Answering {
-        let registry = self.clone();
-        Box::pin(async move { Ok(registry.handle(request).await) })
-    }
-}
-
-impl<B> Service<Request<B>> for Connection
-where
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    type Response = Response<ResponseBody>;
-    type Error = Infallible;
-    type Future = Answering;
-
-    fn call(&self, request: Request<B>) -> Answering {
-        let connection = self.clone();
-        Box::pin(async move { Ok(connection.handle(request).await) })
     }
 }
 

@@ -19,10 +19,11 @@ use pier_oci::{
     Algorithm, Digest, RepositoryName, SessionId,
     wire::{Chunk, Endpoint, ErrorCode},
 };
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
     action::StartUpload, answer::Answer, incoming::RequestBody, refusal::Refusal, registry::Inner, session,
+    turns::Turn,
 };
 
 /// Names the session, for clients that want to.
@@ -247,14 +248,14 @@ impl Inner {
     }
 
     /// Waits until fewer uploads are at work than may be. To be held as long as the upload is.
-    pub(crate) async fn turn(&self, body: RequestBody) -> Outcome<(OwnedSemaphorePermit, RequestBody)> {
-        let turn = timeout(self.settings.idle_timeout, Arc::clone(&self.turns).acquire_owned()).await;
-        // Nobody closes the semaphore.
-        if let Ok(Ok(turn)) = turn {
-            return Ok((turn, body));
+    pub(crate) async fn turn(&self, body: RequestBody) -> Outcome<(Turn, RequestBody)> {
+        match timeout(self.settings.idle_timeout, self.turns.take(body.host())).await {
+            Ok(turn) => Ok((turn, body)),
+            Err(_) => {
+                body.discard().await;
+                Err(Refusal::crowded())
+            }
         }
-        body.discard().await;
-        Err(Refusal::crowded())
     }
 
     /// Writes the body behind what is there. Gives the new offset.

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     access::Access,
-    crowd::{Crowd, Seat},
+    crowd::{self, Crowd, Seat},
     host_check::HostCheck,
     monitor::{Measured, Monitor, Question},
     observed::{ObservedBody, ObservedSocket},
@@ -223,7 +223,7 @@ impl Server {
         let pulse = Arc::new(Pulse::new(self.patience, Instant::now()));
         let Some(tls) = &self.tls else {
             let socket = FileSocket::new(stream);
-            let registry = self.served.registry.connection(socket.queue());
+            let registry = self.served.registry.connection(crowd::host(peer)).sending_files(socket.queue());
             let socket = ObservedSocket { socket, pulse: Arc::clone(&pulse) };
             return self.converse(socket, pulse, registry, peer).await;
         };
@@ -236,7 +236,7 @@ impl Server {
         };
         match outcome {
             Ok(socket) => {
-                self.converse(socket, pulse, self.served.registry.encrypted_connection(), peer).await;
+                self.converse(socket, pulse, self.served.registry.connection(crowd::host(peer)), peer).await;
             }
             // Port scanners do this all day.
             Err(error) => tracing::debug!(%error, "a TLS handshake failed"),

@@ -34,10 +34,7 @@ impl Crowd {
     /// Takes a seat, if the host has not all of its own.
     pub(super) fn enter(&self, from: IpAddr) -> Option<Seat> {
         let crowd = self.clone();
-        if from.to_canonical().is_loopback() {
-            return Some(Seat { crowd, host: None });
-        }
-        let host = network(from);
+        let Some(host) = host(from) else { return Some(Seat { crowd, host: None }) };
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = seats.entry(host).or_default();
         if *taken >= self.max {
@@ -59,6 +56,11 @@ impl Drop for Seat {
             }
         }
     }
+}
+
+/// Whose address it is; `None` for what is not counted.
+pub(super) fn host(address: IpAddr) -> Option<IpAddr> {
+    if address.to_canonical().is_loopback() { None } else { Some(network(address)) }
 }
 
 #[cfg(test)]

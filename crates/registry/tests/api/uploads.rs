@@ -7,9 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::{FutureExt as _, future::join_all};
 use http::Request;
 use http_body::{Body, Frame};
+use http_body_util::Full;
 use pier_content::Memory;
 use pier_oci::{Algorithm, Digest};
 use tokio::sync::mpsc;
@@ -340,4 +341,32 @@ async fn uploads_over_the_limit_wait_and_are_then_asked_to_come_again() {
     drop(holder);
     assert_eq!(holding.await.unwrap().status(), 202);
     waiting.await.unwrap().is(202);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_uploads_of_one_host_leave_turns_to_the_others() {
+    let mut settings = settings();
+    settings.max_uploads = const { NonZeroUsize::new(2).unwrap() };
+    let registry = registry_with(settings);
+    let patch = async |session: &str, host: &str| {
+        let connection = registry.connection(Some(host.parse().unwrap()));
+        let request = Request::patch(session).body(Full::new(Bytes::from_static(CONTENT))).unwrap();
+        connection.handle(request).await.status()
+    };
+    let held = open(&registry, "a").await;
+    let (holder, request) = fed_patch(&held);
+    let holding = tokio::spawn({
+        let connection = registry.connection(Some("203.0.113.7".parse().unwrap()));
+        async move { connection.handle(request).await }
+    });
+    holder.send(Ok(Bytes::from_static(&CONTENT[..4]))).await.unwrap();
+    holder.reserve().await.unwrap();
+    let (waiting, other) = (open(&registry, "a").await, open(&registry, "a").await);
+    let mut waiting = Box::pin(patch(&waiting, "203.0.113.7"));
+    assert!((&mut waiting).now_or_never().is_none());
+    assert_eq!(patch(&other, "203.0.113.8").await, 202);
+    assert!((&mut waiting).now_or_never().is_none());
+    drop(holder);
+    assert_eq!(holding.await.unwrap().status(), 202);
+    assert_eq!(waiting.await, 202);
 }

@@ -62,7 +62,7 @@ impl Numbers {
 impl Collector for LookedUp {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut said = Said(&mut encoder);
-        let (at_work, limit) = self.registry.uploads();
+        let pier_registry::Uploads { at_work, limit } = self.registry.uploads();
         said.gauge("pier_uploads", "Requests with large bodies that are worked on", count(at_work))?;
         said.gauge(
             "pier_uploads_limit",
