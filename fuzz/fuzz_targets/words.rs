@@ -6,20 +6,24 @@
 use libfuzzer_sys::fuzz_target;
 use pier_oci::{
     Digest,
-    wire::{Chunk, Endpoint, ErrorBody, Query, Selected, challenges, etag, link, query, selected},
+    wire::{
+        Chunk, Cursor, Endpoint, ErrorBody, Listing, Query, Selected, challenges, etag, link, query, selected,
+    },
 };
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, rest)) = data.split_first() else { return };
     let Ok(text) = str::from_utf8(rest) else { return };
-    match which % 7 {
+    match which % 9 {
         0 => path(text),
         1 => parameters(text),
         2 => range(text),
         3 => chunk(text),
         4 => challenge(text),
         5 => next_page(text),
-        _ => error_body(text),
+        6 => error_body(text),
+        7 => cursor(text),
+        _ => etags(text),
     }
 });
 
@@ -75,4 +79,27 @@ fn error_body(text: &str) {
     let Ok(body) = serde_json::from_str::<ErrorBody>(text) else { return };
     let again: ErrorBody = serde_json::from_slice(&body.to_json()).expect("what was written is read");
     assert_eq!(again, body);
+}
+
+/// What was given out is read as what it was, and leads nowhere in a list of another kind.
+fn cursor(text: &str) {
+    let listings = [Listing::Tags, Listing::Referrers, Listing::Repositories];
+    if let Ok(cursor) = text.parse::<Cursor>() {
+        assert_eq!(cursor.to_string().parse(), Ok(cursor.clone()));
+        let leads = listings.map(|listing| cursor.clone().of(listing).is_ok());
+        assert_eq!(leads.into_iter().filter(|leads| *leads).count(), 1, "{cursor:?}");
+    }
+    let written = Cursor::new(Listing::Tags, text);
+    if let Ok(read) = written.to_string().parse::<Cursor>() {
+        assert_eq!(read, written);
+    }
+}
+
+fn etags(text: &str) {
+    match etag::listed(text) {
+        etag::Listed::Anything => assert!(text.contains('*')),
+        etag::Listed::Digests(digests) => {
+            assert!(digests.iter().all(|digest| etag::lists(text, digest)));
+        }
+    }
 }

@@ -86,7 +86,7 @@ struct ClientOptions {
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
     /// What is measured.
-    #[arg(long, value_delimiter = ',', value_name = "WORK", default_values = ["pull", "push", "copy", "resolve", "ranges"])]
+    #[arg(long, value_delimiter = ',', value_name = "WORK", default_values = ["pull", "push", "copy", "resolve", "verify", "test-registry", "ranges"])]
     works: Vec<Work>,
     /// The registry that all of them talk to.
     #[arg(long, value_name = "NAME", default_value = "pier")]
@@ -106,6 +106,10 @@ enum Work {
     Push,
     Copy,
     Resolve,
+    /// What a tag stands for, held against an approved digest, beside hashing its layer.
+    Verify,
+    /// Starts of the registry that tests in Rust have in their own process.
+    TestRegistry,
     /// A large layer over slow and fast lines; once, not in each round.
     Ranges,
 }

@@ -34,6 +34,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+/// Requests under way have a bit each when the history is judged.
+const MAX_WORKERS: i64 = 60;
+
 /// Options of `cargo xtask soak`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -44,7 +47,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Processes that push and pull.
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=MAX_WORKERS))]
     workers: u32,
     /// A `pier` that is built already; else a debug build of this workspace.
     #[arg(long, value_name = "FILE")]

@@ -16,12 +16,15 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
+use pier_testkit::blocking::TestRegistry;
 
 use self::images::{Images, Name, Sizes};
 use self::spent::Spent;
 use self::tool::{Kind, Tool};
-use super::content::MIB;
+use super::content::{Content, MIB};
+use super::floor::{self, Cost};
+use super::load::{Connection, get_request};
 use super::memory::UsedMemory;
 use super::peers;
 use super::report::{Bound, Over, Promise, Report};
@@ -38,9 +41,15 @@ const PUSH_SMALL: &str = "push, 500 small images, a process each";
 const COPY_LARGE: &str = "copy, one layer of 1 GiB";
 const COPY_LAYERED: &str = "copy, 60 layers of 4 MiB";
 const COPY_SMALL: &str = "copy, 500 small images, a process each";
+const VERIFY: &str = "verify, one layer of 1 GiB";
 const RESOLVE: &str = "resolve, 1,000 tags, a process each";
 const RESOLVE_BATCH: &str = "resolve, 1,000 tags, one command";
 const RESOLVE_CACHED: &str = "resolve, 1,000 tags, from the cache";
+
+const READY: &str = "a registry for tests, until it has answered";
+
+/// Who hashes the bytes of the large layer and does nothing else.
+const HASH: &str = "sha256 alone";
 
 /// Where all clients can be compared.
 const EVERYBODY: [&str; 11] = [
@@ -59,6 +68,7 @@ const EVERYBODY: [&str; 11] = [
 
 const CPU: &str = "CPU s";
 const WALL: &str = "wall s";
+const MILLISECONDS: &str = "wall ms";
 /// With the time that the kernel needs then to bring to the disk what was fetched.
 const DURABLE: &str = "wall s until durable";
 const PEAK: &str = "peak RSS MiB";
@@ -154,6 +164,13 @@ fn promises() -> Vec<Promise> {
             bound: Bound::AtMost(1.0),
         });
     }
+    promises.push(Promise { work: VERIFY, measure: WALL, over: Over::Of(HASH), bound: Bound::AtMost(1.2) });
+    promises.push(Promise {
+        work: READY,
+        measure: MILLISECONDS,
+        over: Over::Amount(50.0),
+        bound: Bound::AtMost(1.0),
+    });
     let mut add = |work, over, bound| promises.push(Promise { work, measure: WALL, over, bound });
     add(RESOLVE_BATCH, Over::Amount(1.0), Bound::AtMost(1.0));
     add(RESOLVE_CACHED, Over::Amount(0.05), Bound::AtMost(1.0));
@@ -178,12 +195,16 @@ impl Bench {
         let turns = (0..self.tools.len()).map(|turn| &self.tools[(turn + round) % self.tools.len()]);
         match work {
             Work::Ranges => Ok(()),
+            Work::Verify => self.verify(report),
+            Work::TestRegistry => self.test_registry(report),
             _ => turns.into_iter().try_for_each(|tool| {
                 let done = match work {
                     Work::Pull => self.pull(tool, report),
                     Work::Push => self.push(tool, report),
                     Work::Copy => self.copy(tool, report),
-                    Work::Resolve | Work::Ranges => self.resolve(tool, report),
+                    Work::Resolve | Work::Ranges | Work::Verify | Work::TestRegistry => {
+                        self.resolve(tool, report)
+                    }
                 };
                 done.with_context(|| format!("{} failed", tool.name()))
             }),
@@ -276,6 +297,32 @@ impl Bench {
         }
         if let Some(mut command) = tool.resolve_all(&names, &["--max-age", "1h"], &data) {
             report_spent(report, RESOLVE_CACHED, tool.name(), spent::run(&mut command)?);
+        }
+        Ok(())
+    }
+
+    /// Whether what a tag stands for is approved, down to the bytes of its layers, beside hashing those bytes.
+    fn verify(&self, report: &mut Report) -> anyhow::Result<()> {
+        let Some(pier) = self.tools.iter().find(|tool| tool.kind == Kind::Pier) else { return Ok(()) };
+        let folder = self.folder()?;
+        let mut command = pier.verify(&self.images.large, &self.images.large_digest, folder.path());
+        report_spent(report, VERIFY, pier.name(), spent::run(&mut command)?);
+        let content = Content::new(self.scale.sizes.large_mebibytes);
+        let Cost { cpu, wall } = floor::hash(&content.blob(0))?;
+        report.add(VERIFY, CPU, HASH, cpu.as_secs_f64());
+        report.add(VERIFY, WALL, HASH, wall.as_secs_f64());
+        Ok(())
+    }
+
+    /// The registry that tests in Rust start in their own process, from nothing to its first answer.
+    fn test_registry(&self, report: &mut Report) -> anyhow::Result<()> {
+        for _ in 0..self.scale.processes {
+            let started = Instant::now();
+            let registry = TestRegistry::start().context("a registry for tests does not start")?;
+            let ping = get_request(registry.address(), "/v2/", "");
+            let status = Connection::open(registry.address())?.ask(&ping)?;
+            ensure!(status == 200, "a registry for tests answers with {status}");
+            report.add(READY, MILLISECONDS, "pier", 1000.0 * started.elapsed().as_secs_f64());
         }
         Ok(())
     }

@@ -2,12 +2,15 @@
 //! process.
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 
 use super::dice::Dice;
 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// Places of the blobs whose digests are of the other algorithm: one that manifests name, and one that none names.
+const BY_SHA512: [usize; 2] = [4, 10];
 
 /// Everything that the workers know of.
 #[derive(Debug)]
@@ -43,14 +46,22 @@ impl Piece {
         Self { digest: digest(&bytes), bytes }
     }
 
+    fn by_sha512(bytes: Vec<u8>) -> Self {
+        Self { digest: written("sha512", &Sha512::digest(&bytes)), bytes }
+    }
+
     fn descriptor(&self, media_type: &str) -> Value {
         json!({ "mediaType": media_type, "digest": self.digest, "size": self.bytes.len() })
     }
 }
 
 pub(super) fn digest(bytes: &[u8]) -> String {
+    written("sha256", &Sha256::digest(bytes))
+}
+
+fn written(algorithm: &str, hash: &[u8]) -> String {
     use std::fmt::Write as _;
-    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut text, byte| {
+    hash.iter().fold(format!("{algorithm}:"), |mut text, byte| {
         // Writing to a String does not fail.
         let _ = write!(text, "{byte:02x}");
         text
@@ -62,7 +73,11 @@ impl Content {
         let mut dice = Dice::new(seed);
         // The last two are named by no manifest.
         let sizes = [1, 60, 900, 4_000, 20_000, 70_000, 150_000, 300_000, 700_000, 1_500_000, 500, 50_000];
-        let blobs: Vec<Piece> = sizes.into_iter().map(|size| Piece::new(dice.bytes(size + 8))).collect();
+        let piece = |(place, size): (usize, usize)| {
+            let bytes = dice.bytes(size + 8);
+            if BY_SHA512.contains(&place) { Piece::by_sha512(bytes) } else { Piece::new(bytes) }
+        };
+        let blobs: Vec<Piece> = sizes.into_iter().enumerate().map(piece).collect();
         let mut manifests = Vec::new();
         for number in 0..6 {
             // Neighbours share layers.
@@ -91,8 +106,12 @@ impl Content {
 }
 
 /// A manifest's number in the model.
+#[expect(
+    clippy::expect_used,
+    reason = "there are some ten manifests, and the model has a bit for each of 64"
+)]
 pub(super) fn number(place: usize) -> u8 {
-    u8::try_from(place).unwrap_or(u8::MAX)
+    u8::try_from(place).expect("a place among the manifests")
 }
 
 fn image(blobs: &[Piece], chosen: &[usize], subject: Option<(usize, &Document)>, number: usize) -> Document {

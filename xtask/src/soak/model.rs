@@ -30,6 +30,15 @@ pub(super) enum Step {
     /// A list has the tag, or has it not.
     TagListed(bool),
     SetTag(u8),
+    /// A compare and set: the tag named what was expected, or nothing where that was, and now names another.
+    SwapTag {
+        expected: Option<u8>,
+        to: u8,
+    },
+    /// A compare and set that was refused, since the tag named something else.
+    RefusedSwap {
+        expected: Option<u8>,
+    },
     /// A delete of a tag that was there.
     RemoveTag,
     /// A delete of a manifest, which takes its tags along.
@@ -98,6 +107,10 @@ impl State {
             (Self::Tag(named), Step::TagIs(seen)) => (named == seen).then_some(self),
             (Self::Tag(named), Step::TagListed(seen)) => (named.is_some() == seen).then_some(self),
             (Self::Tag(_), Step::SetTag(manifest)) => Some(Self::Tag(Some(manifest))),
+            (Self::Tag(named), Step::SwapTag { expected, to }) => {
+                (named == expected).then_some(Self::Tag(Some(to)))
+            }
+            (Self::Tag(named), Step::RefusedSwap { expected }) => (named != expected).then_some(self),
             (Self::Tag(named), Step::RemoveTag) => named.is_some().then_some(Self::Tag(None)),
             (Self::Tag(named), Step::RemoveTagOf(manifest)) if named == Some(manifest) => {
                 Some(Self::Tag(None))

@@ -1,8 +1,8 @@
 //! Each request that a worker sends, what its answer says of which keys, and what no answer may be.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
 use super::{
@@ -51,6 +51,26 @@ impl Sent {
 }
 
 type Steps = Vec<(Key, Step)>;
+
+/// Under which name a manifest is put.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Under<'a> {
+    Digest,
+    Tag(&'a str),
+    /// A tag, if it still names what it was seen to name.
+    TagSeen {
+        tag: &'a str,
+        seen: Option<usize>,
+    },
+}
+
+/// How a list is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pages {
+    Whole,
+    /// An item each, as far as the links lead.
+    OfOne,
+}
 
 impl<'a> Registry<'a> {
     /// `folder` is where the supervisor's notices are and the history goes.
@@ -173,11 +193,20 @@ impl<'a> Registry<'a> {
         server: usize,
         repository: &str,
         place: usize,
-        tag: Option<&str>,
+        under: Under<'_>,
     ) -> anyhow::Result<()> {
         let manifest = &self.content.manifests[place];
-        let name = tag.unwrap_or(&manifest.piece.digest);
-        let headers = [("content-type", manifest.media_type)];
+        let (name, condition) = match under {
+            Under::Digest => (manifest.piece.digest.as_str(), None),
+            Under::Tag(tag) => (tag, None),
+            Under::TagSeen { tag, seen: None } => (tag, Some(("if-none-match", "*".to_owned()))),
+            Under::TagSeen { tag, seen: Some(seen) } => {
+                let seen = &self.content.manifests[seen].piece.digest;
+                (tag, Some(("if-match", format!("\"{seen}\""))))
+            }
+        };
+        let mut headers = vec![("content-type", manifest.media_type)];
+        headers.extend(condition.as_ref().map(|(name, value)| (*name, value.as_str())));
         let sent = self.send(
             server,
             "PUT",
@@ -189,7 +218,14 @@ impl<'a> Registry<'a> {
         let child = |place: &usize| manifest_key(repository, &self.content.manifests[*place].piece.digest);
         let mut stored: Steps =
             vec![(manifest_key(repository, &manifest.piece.digest), Step::Add(Lease::Whole))];
-        stored.extend(tag.map(|tag| (tag_key(repository, tag), Step::SetTag(number(place)))));
+        stored.extend(match under {
+            Under::Digest => None,
+            Under::Tag(tag) => Some((tag_key(repository, tag), Step::SetTag(number(place)))),
+            Under::TagSeen { tag, seen } => {
+                let step = Step::SwapTag { expected: seen.map(number), to: number(place) };
+                Some((tag_key(repository, tag), step))
+            }
+        });
         stored.extend(manifest.blobs.iter().map(|named| (blob(named), Step::Name(number(place)))));
         match sent.status() {
             None => self.lost(&sent, stored),
@@ -211,6 +247,11 @@ impl<'a> Registry<'a> {
                     .iter()
                     .map(|place| (child(place), seen(&self.content.manifests[*place].piece.digest)));
                 self.record(&sent, blobs.chain(children).collect())
+            }
+            Some(412) => {
+                let Under::TagSeen { tag, seen } = under else { return sent.unexpected() };
+                let step = Step::RefusedSwap { expected: seen.map(number) };
+                self.record(&sent, vec![(tag_key(repository, tag), step)])
             }
             _ => sent.unexpected(),
         }
@@ -274,19 +315,31 @@ impl<'a> Registry<'a> {
         }
     }
 
-    /// Mounts a blob; the session that is opened instead is cancelled.
-    pub(super) fn mount(&mut self, server: usize, to: &str, place: usize, from: &str) -> anyhow::Result<()> {
+    /// Mounts a blob from one repository, or from whichever shows it; the session that is opened instead is cancelled.
+    pub(super) fn mount(
+        &mut self,
+        server: usize,
+        to: &str,
+        place: usize,
+        from: Option<&str>,
+    ) -> anyhow::Result<()> {
         let digest = self.content.blobs[place].digest.clone();
-        let path = format!("/v2/{to}/blobs/uploads/?mount={digest}&from={from}");
+        let named = from.map(|from| format!("&from={from}")).unwrap_or_default();
+        let path = format!("/v2/{to}/blobs/uploads/?mount={digest}{named}");
         let sent = self.send(server, "POST", &path, &[], b"")?;
-        let (added, source) = (blob_key(to, &digest), blob_key(from, &digest));
+        let added = blob_key(to, &digest);
+        // Which repository another one would have been is not said.
+        let source = |is_shown| from.map(|from| (blob_key(from, &digest), Step::Shown(is_shown)));
         match sent.status() {
             None => self.lost(&sent, vec![(added, Step::Add(Lease::Half))]),
             Some(201) => {
-                self.record(&sent, vec![(added, Step::Add(Lease::Half)), (source, Step::Shown(true))])
+                let steps = [(added, Step::Add(Lease::Half))].into_iter().chain(source(true));
+                self.record(&sent, steps.collect())
             }
             Some(202) => {
-                self.record(&sent, vec![(source, Step::Shown(false))])?;
+                // A repository that shows it can be mounted from, be it the one that it is mounted to.
+                let absent = source(false).unwrap_or((added, Step::Shown(false)));
+                self.record(&sent, vec![absent])?;
                 let Some(location) = sent.header("location").map(str::to_owned) else {
                     return sent.unexpected();
                 };
@@ -297,26 +350,9 @@ impl<'a> Registry<'a> {
     }
 
     /// The list of tags: each is there or is not, and there are no others.
-    pub(super) fn tags(&mut self, server: usize, repository: &str) -> anyhow::Result<()> {
-        let sent = self.send(server, "GET", &format!("/v2/{repository}/tags/list"), &[], b"")?;
-        let listed: Vec<String> = match &sent.response {
-            None => return self.lost(&sent, Steps::new()),
-            Some(response) if response.status == 200 => {
-                let list: Value = serde_json::from_slice(&response.body)?;
-                serde_json::from_value(list["tags"].clone())?
-            }
-            Some(response) if response.status == 404 => Vec::new(),
-            Some(_) => return sent.unexpected(),
-        };
-        let content = self.content;
-        ensure!(
-            listed.iter().all(|tag| content.tags.contains(tag)),
-            "a phantom among {listed:?}: {}",
-            sent.line
-        );
-        let steps =
-            content.tags.iter().map(|tag| (tag_key(repository, tag), Step::TagListed(listed.contains(tag))));
-        self.record(&sent, steps.collect())
+    pub(super) fn tags(&mut self, server: usize, repository: &str, pages: Pages) -> anyhow::Result<()> {
+        let known = self.content.tags.iter().map(|tag| (tag.clone(), tag_key(repository, tag))).collect();
+        self.list(server, &format!("/v2/{repository}/tags/list"), pages, known, tags_of, Step::TagListed)
     }
 
     /// The referrers of a manifest: each is there or is not, and there are no others.
@@ -325,34 +361,56 @@ impl<'a> Registry<'a> {
         server: usize,
         repository: &str,
         subject: usize,
+        pages: Pages,
     ) -> anyhow::Result<()> {
-        let content = self.content;
-        let path = format!("/v2/{repository}/referrers/{}", content.manifests[subject].piece.digest);
-        let sent = self.send(server, "GET", &path, &[], b"")?;
-        let listed: Vec<String> = match &sent.response {
-            None => return self.lost(&sent, Steps::new()),
-            Some(response) if response.status == 200 => {
-                let index: Value = serde_json::from_slice(&response.body)?;
-                let entries = index["manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
-                entries.iter().filter_map(|entry| entry["digest"].as_str()).map(str::to_owned).collect()
-            }
-            Some(_) => return sent.unexpected(),
+        let referrers = self.content.manifests.iter().filter(|manifest| manifest.subject == Some(subject));
+        let digests = referrers.map(|manifest| manifest.piece.digest.clone());
+        let known = digests.map(|digest| (digest.clone(), manifest_key(repository, &digest))).collect();
+        let path = format!("/v2/{repository}/referrers/{}", self.content.manifests[subject].piece.digest);
+        self.list(server, &path, pages, known, referrers_of, Step::Shown)
+    }
+
+    /// A list, page by page. Each page is a request of its own, and says of every item between the one before it and its last one
+    /// whether it is there.
+    fn list(
+        &mut self,
+        server: usize,
+        path: &str,
+        pages: Pages,
+        known: BTreeMap<String, Key>,
+        items: fn(&[u8]) -> anyhow::Result<Vec<String>>,
+        step: fn(bool) -> Step,
+    ) -> anyhow::Result<()> {
+        let mut path = match pages {
+            Pages::Whole => path.to_owned(),
+            Pages::OfOne => format!("{path}?n=1"),
         };
-        let known: Vec<&String> = content
-            .manifests
-            .iter()
-            .filter(|manifest| manifest.subject == Some(subject))
-            .map(|manifest| &manifest.piece.digest)
-            .collect();
-        ensure!(
-            listed.iter().all(|digest| known.contains(&digest)),
-            "a phantom among {listed:?}: {}",
-            sent.line
-        );
-        let steps = known
-            .into_iter()
-            .map(|digest| (manifest_key(repository, digest), Step::Shown(listed.contains(digest))));
-        self.record(&sent, steps.collect())
+        let mut behind: Option<String> = None;
+        loop {
+            let sent = self.send(server, "GET", &path, &[], b"")?;
+            let listed = match &sent.response {
+                None => return self.lost(&sent, Steps::new()),
+                Some(response) if response.status == 200 => items(&response.body)?,
+                // A repository that has nothing.
+                Some(response) if response.status == 404 => Vec::new(),
+                Some(_) => return sent.unexpected(),
+            };
+            let is_behind = |item: &String| behind.as_ref().is_none_or(|behind| item > behind);
+            ensure!(
+                listed.iter().all(|item| known.contains_key(item) && is_behind(item)),
+                "a phantom among {listed:?}: {}",
+                sent.line
+            );
+            let next = sent.header("link").map(next_page).transpose()?;
+            let last = listed.last().filter(|_| next.is_some());
+            ensure!(next.is_none() || last.is_some(), "an empty page leads on: {}", sent.line);
+            let asked =
+                known.iter().filter(|(item, _)| is_behind(item) && last.is_none_or(|last| *item <= last));
+            let steps = asked.map(|(item, key)| (key.clone(), step(listed.contains(item))));
+            self.record(&sent, steps.collect())?;
+            let (Some(next), Some(last)) = (next, last) else { return Ok(()) };
+            (path, behind) = (next, Some(last.clone()));
+        }
     }
 
     /// What the end of an upload said of its blob.
@@ -394,6 +452,23 @@ impl<'a> Registry<'a> {
         let (worker, start, end, line) = (self.worker, sent.start, sent.end, sent.line.clone());
         self.recorder.write(&Request { worker, start, end, outcome, line, steps })
     }
+}
+
+fn tags_of(body: &[u8]) -> anyhow::Result<Vec<String>> {
+    let list: Value = serde_json::from_slice(body)?;
+    Ok(serde_json::from_value(list["tags"].clone())?)
+}
+
+fn referrers_of(body: &[u8]) -> anyhow::Result<Vec<String>> {
+    let index: Value = serde_json::from_slice(body)?;
+    let entries = index["manifests"].as_array().context("no list of manifests")?;
+    Ok(entries.iter().filter_map(|entry| entry["digest"].as_str()).map(str::to_owned).collect())
+}
+
+/// The path in a `Link` header.
+fn next_page(link: &str) -> anyhow::Result<String> {
+    let target = link.strip_prefix('<').and_then(|link| link.split_once('>')).map(|(target, _)| target);
+    target.map(str::to_owned).context("a link that leads nowhere")
 }
 
 /// The digests in the details of an answer's errors.

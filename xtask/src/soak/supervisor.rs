@@ -30,6 +30,9 @@ const LEASE: Duration = Duration::from_secs(3);
 /// How far the server's clock, which counts milliseconds of the day, may be off ours.
 const SLACK: Duration = Duration::from_millis(50);
 
+/// Between two kills at most.
+const LONGEST_PAUSE: Duration = Duration::from_millis(6_500);
+
 /// Between two looks whether a worker has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -66,6 +69,7 @@ fn soak(options: &Options, seed: u64, folder: &Path) -> anyhow::Result<()> {
     let length = Duration::from_secs_f64(options.minutes * 60.0);
     let workers = Workers::start(options, seed, folder, length)?;
     let kills = kill_at_random(&mut servers, workers, Dice::new(seed ^ 1), length)?;
+    ensure!(kills > 0 || length < LONGEST_PAUSE, "no server was killed, so nothing was shown");
 
     let content = Content::new(seed);
     let mut registry = Registry::new(&content, folder, options.workers, SERVERS)?;
@@ -116,7 +120,8 @@ fn kill_at_random(
     let mut chosen = Dice::new(dice.roll());
     let mut kills = 0;
     let end = Instant::now() + length;
-    let mut pause = || Duration::from_millis(500 + dice.roll() % 6_000);
+    let longest = u64::try_from(LONGEST_PAUSE.as_millis()).unwrap_or(u64::MAX);
+    let mut pause = || Duration::from_millis(500 + dice.roll() % (longest - 500));
     let mut next = Instant::now() + pause();
     while workers.are_at_work(end + LAST_REQUEST)? {
         if next <= Instant::now() && Instant::now() < end {

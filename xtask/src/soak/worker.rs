@@ -3,12 +3,20 @@
 use std::{thread, time::Duration};
 
 use super::{
-    WorkerOptions, content::Content, dice::Dice, history::now, registry::Registry, supervisor::SERVERS,
+    WorkerOptions,
+    content::Content,
+    dice::Dice,
+    history::now,
+    registry::{Pages, Registry, Under},
+    supervisor::SERVERS,
     uploads::STYLES,
 };
 
 /// Things that a worker does in a second: as fast as it can, then it rests, so that hours fit into memory and there is still a crowd.
 const A_SECOND: u32 = 25;
+
+/// Lists are asked for in both ways.
+const PAGES: [Pages; 2] = [Pages::Whole, Pages::OfOne];
 
 const A_SECOND_NANOS: u64 = 1_000_000_000;
 
@@ -43,11 +51,14 @@ fn one_thing(registry: &mut Registry<'_>, content: &Content, dice: &mut Dice) ->
         50..58 => registry.delete_manifest(server, repository, manifest),
         58..64 => registry.delete_tag(server, repository, tag),
         64..70 => registry.delete_blob(server, repository, blob),
-        70..76 => registry.mount(server, repository, blob, dice.one_of(&content.repositories).as_str()),
+        70..76 => {
+            let from = (dice.below(3) != 0).then(|| dice.one_of(&content.repositories).as_str());
+            registry.mount(server, repository, blob, from)
+        }
         76..82 => registry.blob(server, "HEAD", repository, blob).map(drop),
         82..86 => registry.manifest(server, repository, manifest).map(drop),
-        86..90 => registry.tags(server, repository),
-        90..94 => registry.referrers(server, repository, manifest),
+        86..90 => registry.tags(server, repository, *dice.one_of(&PAGES)),
+        90..94 => registry.referrers(server, repository, manifest, *dice.one_of(&PAGES)),
         94..98 => registry.begin_and_cancel(server, repository, blob),
         _ => registry.begin(server, repository, blob).map(drop),
     }
@@ -71,8 +82,14 @@ fn push_image(
             registry.push(dice.below(SERVERS), repository, *blob, *dice.one_of(&STYLES))?;
         }
     }
-    let tag = (dice.below(4) != 0).then(|| dice.one_of(&content.tags).as_str());
-    registry.put_manifest(dice.below(SERVERS), repository, place, tag)
+    let tag = dice.one_of(&content.tags).as_str();
+    let under = match dice.below(4) {
+        0 => Under::Digest,
+        // Somebody else may move it meanwhile.
+        1 => Under::TagSeen { tag, seen: registry.tag(dice.below(SERVERS), repository, tag)? },
+        _ => Under::Tag(tag),
+    };
+    registry.put_manifest(dice.below(SERVERS), repository, place, under)
 }
 
 /// As clients pull: the tag, then all that it names.

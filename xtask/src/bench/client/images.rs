@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
-use super::super::content::{Content, GZIP, MIB};
+use super::super::content::{Content, GZIP, MIB, digest};
 use super::super::load::Connection;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -47,6 +48,8 @@ pub(super) struct Images {
     pub(super) small: Vec<Name>,
     /// Tags of one repository, each another manifest.
     pub(super) tags: Vec<Name>,
+    /// What the large image's manifest hashes to.
+    pub(super) large_digest: String,
     /// The path of the large layer's content.
     pub(super) large_layer: String,
 }
@@ -83,7 +86,7 @@ impl Images {
         let mut connection = Connection::open(registry)?;
         let large = Name::new(registry, "bench/large", "1");
         let layer = push_layers(&mut connection, large.repository, sizes.large_mebibytes, 1)?;
-        push_image(&mut connection, &large, &layer)?;
+        let large_digest = push_image(&mut connection, &large, &layer)?;
         let large_layer =
             layer.first().map(|layer| format!("/v2/{}/blobs/{}", large.repository, layer.digest));
 
@@ -105,7 +108,8 @@ impl Images {
         for name in &tags {
             push_image(&mut connection, name, &[])?;
         }
-        Ok(Self { large, layered, small, tags, large_layer: large_layer.context("one layer was pushed")? })
+        let large_layer = large_layer.context("one layer was pushed")?;
+        Ok(Self { large, layered, small, tags, large_digest, large_layer })
     }
 }
 
@@ -131,8 +135,8 @@ fn small_layer(connection: &mut Connection, name: &Name) -> anyhow::Result<Part>
     Ok(Part { digest: connection.push_small(name.repository, &bytes)?, size: bytes.len() })
 }
 
-/// Pushes a config of its own and the manifest.
-fn push_image(connection: &mut Connection, name: &Name, layers: &[Part]) -> anyhow::Result<()> {
+/// Pushes a config of its own and the manifest. Gives the manifest's digest.
+fn push_image(connection: &mut Connection, name: &Name, layers: &[Part]) -> anyhow::Result<String> {
     // What a layer unpacks to is not looked at by whoever only moves it.
     let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
     let config = json!({
@@ -151,7 +155,9 @@ fn push_image(connection: &mut Connection, name: &Name, layers: &[Part]) -> anyh
         "layers": layers,
     });
     let path = format!("/v2/{}/manifests/{}", name.repository, name.tag);
-    connection.put(&path, MANIFEST, manifest.to_string().as_bytes())
+    let manifest = manifest.to_string().into_bytes();
+    connection.put(&path, MANIFEST, &manifest)?;
+    Ok(digest(Sha256::new_with_prefix(manifest)))
 }
 
 impl Part {

@@ -156,6 +156,12 @@ impl Tool {
         }
     }
 
+    /// Says whether what a tag stands for is this manifest, and its layers are what it says. Pier alone does.
+    pub(super) fn verify(&self, image: &Name, approved: &str, folder: &Path) -> Command {
+        let arguments = ["verify", "--depth", "layers", "--approve", approved, "--data"];
+        self.command(arguments).with(folder).with(image.to_string())
+    }
+
     /// Asks for all names in a file, which Pier alone does. `extra` are more arguments.
     pub(super) fn resolve_all(&self, names: &Path, extra: &[&str], folder: &Path) -> Option<Command> {
         if self.kind != Kind::Pier {
