@@ -467,3 +467,6 @@ fn platforms(available: &[Platform]) -> String {
     }
     text.join(", ")
 }
+
+#[cfg(test)]
+mod tests;
