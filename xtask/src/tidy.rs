@@ -6,6 +6,7 @@
 mod arrows;
 mod links;
 mod manifest;
+mod small;
 mod source;
 
 use std::fmt;
@@ -50,6 +51,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let root = root();
     let packages = arrows::packages(&metadata()?)?;
     let mut offences = arrows::check(&packages);
+    offences.extend(small::check(&tree(small::PACKAGE)?));
     for path in files(&root)? {
         let Some(kind) = Kind::of(&path) else {
             continue;
@@ -101,6 +103,24 @@ fn metadata() -> anyhow::Result<String> {
         bail!("`cargo metadata` failed: {}", String::from_utf8_lossy(&output.stderr));
     }
     String::from_utf8(output.stdout).context("`cargo metadata` printed bytes that are not text")
+}
+
+/// What a package is built from, one name and version a line.
+fn tree(package: &str) -> anyhow::Result<String> {
+    let output = cargo()
+        .args([
+            "tree",
+            "--locked",
+            "--edges=normal,build",
+            "--prefix=none",
+            "--format={p}",
+            "--package",
+            package,
+        ])
+        .output()
+        .context("cannot run `cargo tree`")?;
+    ensure!(output.status.success(), "`cargo tree` failed: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).context("`cargo tree` printed bytes that are not text")
 }
 
 /// Every file that belongs to the project, new ones included, relative to its root.

@@ -10,6 +10,7 @@ use pier_client::{
     Client,
     launcher::{LauncherConfig, validate_image_hash},
 };
+use pier_content::verify::Depth;
 use pier_oci::{Platform, Reference};
 
 const ATTEMPTS: NonZeroU32 = NonZeroU32::new(20).unwrap();
@@ -40,6 +41,7 @@ pub(crate) async fn to_launch(image: &str, approved: &str) -> Result<Option<Refe
         repository,
         tags: tag.into_iter().collect(),
         platform: Platform::from_rust("linux", env::consts::ARCH),
+        depth: Depth::Layers,
     };
     let (timeout, interval) = (Duration::from_secs(10), Duration::from_secs(1));
     let client = Client::builder().build()?;

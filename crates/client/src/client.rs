@@ -130,6 +130,28 @@ impl Client {
         &self.inner.retries
     }
 
+    /// The same with at least this long for a connection to stand and an answer to begin. Shares credentials and settings, and no
+    /// connections, if it is another.
+    pub(crate) fn with_patience(&self, least: Duration) -> Self {
+        let timeouts = self.inner.timeouts;
+        if timeouts.connect >= least && timeouts.answer >= least {
+            return self.clone();
+        }
+        let (connect, answer) = (timeouts.connect.max(least), timeouts.answer.max(least));
+        let Inner { user_agent, hosts, credentials, retries, sessions, .. } = &*self.inner;
+        Self {
+            inner: Arc::new(Inner {
+                user_agent: user_agent.clone(),
+                timeouts: Timeouts { connect, answer, ..timeouts },
+                hosts: hosts.clone(),
+                credentials: Arc::clone(credentials),
+                retries: retries.clone(),
+                sessions: Arc::clone(sessions),
+                registries: Mutex::default(),
+            }),
+        }
+    }
+
     fn known(&self, registry: &Registry) -> Result<Known> {
         let mut registries = self.inner.registries.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = registries.get(registry) {

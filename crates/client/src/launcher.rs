@@ -4,6 +4,7 @@
 //! use std::{num::NonZeroU32, time::Duration};
 //!
 //! use pier_client::{Client, launcher::{LauncherConfig, validate_image_hash}};
+//! use pier_content::verify::Depth;
 //!
 //! # async fn launch() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = Client::builder().build()?;
@@ -11,6 +12,8 @@
 //!     repository: "ghcr.io/owner/app".parse::<pier_oci::Reference>()?.repository,
 //!     tags: vec!["latest".parse()?],
 //!     platform: "linux/amd64".parse()?,
+//!     // Whatever the digest is of, also the layers are those that it stands for.
+//!     depth: Depth::Layers,
 //! };
 //! let approved = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".parse()?;
 //! let (timeout, interval) = (Duration::from_secs(10), Duration::from_secs(1));
@@ -27,12 +30,17 @@
 //!
 //! Nothing here needs a database, a daemon or a shell. The digest may be of an index, of a manifest or of a config. Every digest is computed
 //! from bytes that were hashed here, so the answer is the same whatever engine and image store the machine has.
+//!
+//! A config says what the layers unpack to and not which they are. Down to [`Depth::Config`] an approved config therefore says nothing of the
+//! layers that a registry puts beside it: [`Validated::binds`] is [`Binds::Config`] then, and whoever launches by it relies on the engine to
+//! compare the diff ids, or asks for [`Depth::Layers`].
 
 use std::{num::NonZeroU32, time::Duration};
 
 use pier_content::{
-    Approval, DigestKind, Error, Progress, Result, RetryPolicy, Source, Verdict, Verification, VerifyOptions,
-    Wanted, find_config, verify,
+    Approval, Binds, DigestKind, Error, Progress, Result, RetryPolicy, Source, Verdict, Verification,
+    VerifyOptions, Wanted, find_config,
+    verify::{Depth, verify},
 };
 use pier_oci::{Digest, Platform, Reference, Repository, Tag};
 
@@ -47,6 +55,8 @@ pub struct LauncherConfig {
     pub tags: Vec<Tag>,
     /// What the image has to be for.
     pub platform: Platform,
+    /// How far down it is looked. Where only the config is approved, [`Depth::Layers`] includes what the layers unpack to.
+    pub depth: Depth,
 }
 
 /// An image that was approved.
@@ -56,11 +66,13 @@ pub struct Validated {
     pub image: Reference,
     /// What the approved digest is of.
     pub kind: DigestKind,
+    /// What it vouches for: with [`Binds::Config`] not for the layers.
+    pub binds: Binds,
     /// Every digest of the image.
     pub verification: Verification,
 }
 
-/// Looks for the image that has this digest and verifies it down to its config. `None` when the registry has none for the platform.
+/// Looks for the image that has this digest and verifies it as far down as `config` says. `None` when the registry has none for the platform.
 ///
 /// What may pass is asked for `attempts` times, with waits that begin with `interval` and grow by half up to a minute; each answer has to
 /// come within `timeout`.
@@ -75,9 +87,10 @@ pub async fn validate_image_hash(
     interval: Duration,
     attempts: NonZeroU32,
 ) -> Result<Option<Validated>> {
-    let LauncherConfig { repository, tags, platform } = config;
+    let LauncherConfig { repository, tags, platform, .. } = config;
     let policy = RetryPolicy::insistent(attempts, interval, timeout);
-    let source = client.source_with(&repository.registry, &policy)?;
+    // The client's own limits would cut it short.
+    let source = client.with_patience(timeout).source_with(&repository.registry, &policy)?;
     // An index or a manifest is there under its digest or nowhere.
     if let Some(found) = validate(&*source, config, image_digest, Approval::of(image_digest)).await? {
         return Ok(Some(found));
@@ -94,18 +107,19 @@ async fn validate(
     digest: Digest,
     approval: Approval,
 ) -> Result<Option<Validated>> {
-    let LauncherConfig { repository, platform, .. } = config;
+    let LauncherConfig { repository, platform, depth, .. } = config;
     let by_digest = |digest| Reference { repository: repository.clone(), tag: None, digest: Some(digest) };
-    let options = VerifyOptions::new(vec![approval], Wanted::Platform(platform.clone()));
+    let wanted = Wanted::Platform(platform.clone());
+    let options = VerifyOptions { depth: *depth, ..VerifyOptions::new(vec![approval], wanted) };
     let verification = match verify(source, &by_digest(digest), &options, &Progress::default()).await {
         Ok(verification) => verification,
         Err(Error::NotFound { .. } | Error::NoPlatform { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
     Ok(match verification.verdict {
-        Verdict::Approved { kind, .. } => {
+        Verdict::Approved { kind, binds, .. } => {
             let image = by_digest(verification.chain.manifest.digest());
-            Some(Validated { image, kind, verification })
+            Some(Validated { image, kind, binds, verification })
         }
         Verdict::Refused(_) => None,
     })

@@ -12,15 +12,15 @@ mod example;
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use pier_client::{
-    Client,
+    Client, Timeouts,
     credentials::{Anonymous, Credential, Given, Secret},
     launcher::{LauncherConfig, Validated, validate_image_hash},
 };
-use pier_content::{DigestKind, Error};
-use pier_oci::{Digest, Reference};
+use pier_content::{Binds, DigestKind, Error, verify::Depth};
+use pier_oci::{Descriptor, Digest, Reference};
 use pier_testkit::{
-    faults::{Canned, Fault, FaultyProxy, Kind, Script, When},
-    image::{BuiltImage, Format, Hostile, ImageBuilder, IndexBuilder, Packing, Tree},
+    faults::{self, Canned, Fault, FaultyProxy, Kind, Script, When},
+    image::{BuiltImage, BuiltManifest, Format, Hostile, ImageBuilder, IndexBuilder, Packing, Tree},
     mock::{self, Credentials, Manners, Place},
     test_registry::{Options, Storage, TestRegistry},
 };
@@ -47,11 +47,21 @@ fn client() -> Client {
 
 /// Asks three times, a millisecond apart at first.
 async fn ask(client: &Client, image: &str, digest: Digest) -> Result<Option<Validated>, Error> {
+    ask_down_to(Depth::Config, client, image, digest).await
+}
+
+async fn ask_down_to(
+    depth: Depth,
+    client: &Client,
+    image: &str,
+    digest: Digest,
+) -> Result<Option<Validated>, Error> {
     let Reference { repository, tag, .. } = image.parse().unwrap();
     let config = LauncherConfig {
         repository,
         tags: tag.into_iter().collect(),
         platform: "linux/amd64".parse().unwrap(),
+        depth,
     };
     let (timeout, interval) = (Duration::from_secs(20), Duration::from_millis(1));
     validate_image_hash(client, digest, &config, timeout, interval, NonZeroU32::new(3).unwrap()).await
@@ -97,10 +107,60 @@ async fn validate_image_hash_by_config_manifest_and_index() {
     }
 }
 
+/// What a hostile registry makes of an image: its config, said to be of this type, beside other layers. Every digest is right.
+fn evil(image: &BuiltImage, config_type: &str) -> BuiltImage {
+    let other = self::image("evil", "amd64", Format::Oci);
+    let mut document: serde_json::Value = serde_json::from_slice(&image.manifests[0].bytes).unwrap();
+    document["layers"] = serde_json::to_value([&other.blobs[1].descriptor]).unwrap();
+    document["config"]["mediaType"] = config_type.into();
+    let bytes = document.to_string().into_bytes();
+    let mut root = Descriptor::new(image.root.media_type.clone(), Digest::sha256(&bytes), bytes.len() as u64);
+    root.platform = image.root.platform.clone();
+    BuiltImage {
+        blobs: vec![image.blobs[0].clone(), other.blobs[1].clone()],
+        manifests: vec![BuiltManifest { descriptor: root.clone(), bytes: bytes.into() }],
+        root,
+    }
+}
+
+#[tokio::test]
+async fn an_approved_config_beside_other_layers_is_not_launched_by_who_looks_at_layers() {
+    let (_, amd64) = published(Format::Oci);
+    let evil_image = evil(&amd64, "application/vnd.oci.image.config.v1+json");
+    let registry = plain(&evil_image).await;
+    let name = registry.image_ref("team/app:1");
+    for depth in [Depth::Layers, Depth::DiffIds] {
+        let error = ask_down_to(depth, &client(), &name, config_of(&amd64)).await.unwrap_err();
+        assert!(matches!(error, Error::Integrity { .. }), "{error}");
+    }
+    // Whoever does not is told what the approval says nothing of.
+    let validated = ask(&client(), &name, config_of(&amd64)).await.unwrap().unwrap();
+    assert_eq!((validated.binds, validated.kind), (Binds::Config, DigestKind::Config));
+    // And a config that nobody could look into approves nothing.
+    let registry = plain(&evil(&amd64, "application/vnd.example.thing")).await;
+    let name = registry.image_ref("team/app:1");
+    for depth in [Depth::Config, Depth::Layers, Depth::DiffIds] {
+        assert!(ask_down_to(depth, &client(), &name, config_of(&amd64)).await.unwrap().is_none());
+    }
+
+    let registry = plain(&amd64).await;
+    let name = registry.image_ref("team/app:1");
+    for (digest, binds) in [(config_of(&amd64), Binds::DiffIds), (amd64.root.digest, Binds::Image)] {
+        let validated = ask_down_to(Depth::Layers, &client(), &name, digest).await.unwrap().unwrap();
+        assert_eq!(validated.binds, binds);
+    }
+}
+
 /// A registry with manners, and a client that it lets in.
 async fn with_manners(manners: Manners, image: &BuiltImage) -> (mock::Registry, Client) {
     let registry = mock::Registry::start(manners).await.unwrap();
     registry.push(image, "team/app:1").await.unwrap();
+    let client = let_in(&registry, registry.address());
+    (registry, client)
+}
+
+/// A client that a registry lets in, which it reaches here.
+fn let_in(registry: &mock::Registry, address: std::net::SocketAddr) -> Client {
     let mut builder = Client::builder();
     if let Some(credentials) = registry.credentials().first() {
         let credential = match credentials.clone() {
@@ -111,11 +171,11 @@ async fn with_manners(manners: Manners, image: &BuiltImage) -> (mock::Registry, 
                 Credential::IdentityToken { username, token: Secret::new(token) }
             }
         };
-        let name = registry.address().to_string().parse().unwrap();
+        let name = address.to_string().parse().unwrap();
         builder =
             builder.credentials(Arc::new(Given { registry: name, credential, others: Arc::new(Anonymous) }));
     }
-    (registry, builder.build().unwrap())
+    builder.build().unwrap()
 }
 
 /// Old defects 1 and 4: the token server and the registry of Docker Hub were asked for everybody's images.
@@ -152,6 +212,99 @@ async fn old_defect_1_a_token_that_expires_meanwhile_is_renewed() {
         launches(ask(&client, &name, amd64.root.digest).await, &amd64, DigestKind::Manifest);
         assert!(registry.count(Place::TokenServer) > tokens);
     }
+}
+
+/// A server that fails, a token that expires while it is waited for, and an answer: all in one call.
+#[tokio::test]
+async fn trap_a_token_that_expires_during_retries_is_renewed_in_the_same_call() {
+    let (index, amd64) = published(Format::Oci);
+    for manners in [mock::DOCKER_HUB, mock::ECR_PUBLIC] {
+        let registry = mock::Registry::start(manners).await.unwrap();
+        registry.push(&index, "team/app:1").await.unwrap();
+        let manifest = || When::get(Kind::Manifest);
+        let busy = Fault::Answer(Canned::new(http::StatusCode::SERVICE_UNAVAILABLE));
+        // Without a token; with one; with the same one again, which is held back until it has expired.
+        let script = Script::new()
+            .rule(manifest().skip(1).once(), busy)
+            .rule(manifest().skip(2).once(), Fault::StallHead);
+        let proxy = FaultyProxy::start(registry.address(), script).await.unwrap();
+        let client = let_in(&registry, proxy.address());
+        let name = proxy.image_ref("team/app:1");
+        let asking = tokio::spawn(async move { ask(&client, &name, amd64.root.digest).await });
+        let held = |seen: &[faults::Seen]| seen.iter().any(|seen| seen.fault == Some(Fault::StallHead));
+        proxy.wait_for(held).await.unwrap();
+        let tokens = registry.count(Place::TokenServer);
+        assert_eq!(tokens, 1, "{}", registry.manners().name);
+        registry.expire();
+        proxy.release();
+        let validated = asking.await.unwrap().unwrap().unwrap();
+        assert_eq!(validated.kind, DigestKind::Manifest);
+        assert_eq!(registry.count(Place::TokenServer), 2);
+        let statuses: Vec<_> = proxy.requests().iter().filter_map(|seen| seen.status).take(4).collect();
+        // ECR says of an expired token that the request is wrong.
+        let expired = if registry.manners().name == mock::ECR_PUBLIC.name { 400 } else { 401 };
+        assert_eq!(statuses, [401, 503, expired, 200]);
+    }
+}
+
+/// Old defect 8: nobody checked who approved, and an environment variable stood for it. What is approved comes from the caller here, or from
+/// a list whose signature is checked; nothing of the environment has a say.
+#[tokio::test]
+async fn old_defect_8_nothing_but_the_digest_decides() {
+    let (index, amd64) = published(Format::Oci);
+    let registry = plain(&index).await;
+    let name = registry.image_ref("team/app:1");
+    // The right name and tag, and a digest that is only nearly right.
+    let mut nearly = amd64.root.digest.to_string();
+    let last = nearly.pop().unwrap();
+    nearly.push(if last == '0' { '1' } else { '0' });
+    assert!(ask(&client(), &name, nearly.parse().unwrap()).await.unwrap().is_none());
+}
+
+/// Old defect 9: a blocking call stood in an asynchronous one, every failure was tried again, and a failure had no class.
+#[tokio::test(flavor = "current_thread")]
+async fn old_defect_9_nothing_blocks_and_a_failure_says_what_it_is() {
+    let (index, amd64) = published(Format::Oci);
+    let script = Script::new().rule(When::get(Kind::Manifest).once(), Fault::StallHead);
+    let (_registry, proxy) = behind(script, &index).await;
+    let (client, name) = (client(), proxy.image_ref("team/app:1"));
+    let asking = ask(&client, &name, amd64.root.digest);
+    // On one thread: while the registry is waited for, others go on.
+    let other = async {
+        proxy.wait_for(|seen| !seen.is_empty()).await.unwrap();
+        proxy.release();
+    };
+    let (outcome, ()) = tokio::join!(asking, other);
+    launches(outcome, &amd64, DigestKind::Manifest);
+    for (fault, code, attempts) in [
+        (Canned::error(http::StatusCode::FORBIDDEN, "DENIED"), "denied", 1),
+        (Canned::new(http::StatusCode::BAD_GATEWAY), "unavailable", 3),
+    ] {
+        let script = Script::new().answer(When::get(Kind::Manifest), fault);
+        let (_registry, proxy) = behind(script, &index).await;
+        let error = ask(&client, &proxy.image_ref("team/app:1"), amd64.root.digest).await.unwrap_err();
+        let asked = proxy.requests().iter().filter(|seen| seen.kind == Kind::Manifest).count();
+        assert_eq!((error.code(), asked), (code, attempts), "{error}");
+    }
+}
+
+/// The client's own limits would cut short what the caller says; this one waits for nothing by itself.
+#[tokio::test]
+async fn an_answer_may_take_as_long_as_the_call_says() {
+    let (index, amd64) = published(Format::Oci);
+    let script = Script::new().rule(When::get(Kind::Manifest).once(), Fault::StallHead);
+    let (_registry, proxy) = behind(script, &index).await;
+    let timeouts = Timeouts { answer: Duration::ZERO, ..Timeouts::default() };
+    let client = Client::builder().timeouts(timeouts).build().unwrap();
+    let name = proxy.image_ref("team/app:1");
+    let asking = ask(&client, &name, amd64.root.digest);
+    let other = async {
+        proxy.wait_for(|seen| !seen.is_empty()).await.unwrap();
+        proxy.release();
+    };
+    let (outcome, ()) = tokio::join!(asking, other);
+    launches(outcome, &amd64, DigestKind::Manifest);
+    assert_eq!(proxy.requests().iter().filter(|seen| seen.kind == Kind::Manifest).count(), 1);
 }
 
 #[tokio::test]

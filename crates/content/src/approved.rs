@@ -6,10 +6,10 @@
 //! {"approved_hashes":["sha256:…","sha256:…"]}
 //! ```
 //!
-//! Pier's own says more, has a version that only goes up, and can be signed:
+//! Pier's own says more, has a version that only goes up, may say until when it counts, and can be signed:
 //!
 //! ```json
-//! {"format":"pier-approved/1","version":3,"approved":[
+//! {"format":"pier-approved/1","version":3,"expires":"2027-01-01T00:00:00Z","approved":[
 //!   {"digest":"sha256:…","kind":"manifest","platform":"linux/amd64",
 //!    "not_before":"2026-11-21T00:00:00Z","not_after":"2027-01-01T00:00:00Z","note":"release 12"}],
 //!  "signature":{"key":"…","value":"…"}}
@@ -18,33 +18,32 @@
 //! A signature is over the [canonical form](ApprovedList::canonical), which is the same however the file was laid out, and whose digest is
 //! what a measured machine records. What a reader does not understand, or what two readers could read differently, is an error: a list
 //! that cannot be read approves nothing.
+//!
+//! The version keeps a list that was accepted from being followed by an older one. It cannot tell that there is a newer one which somebody
+//! withholds; for that a list can expire.
 
 use std::time::{Duration, SystemTime};
 
-use pier_oci::{Algorithm, Digest, DigestError, Platform, json};
+use pier_oci::{Digest, Platform};
 use serde::{Deserialize, Serialize};
 
-use crate::{Approval, DigestKind, verify::runs};
+use crate::{Approval, verify::runs};
 
 mod signature;
+mod written;
 
 pub use signature::{PublicKey, SigningKey};
+pub use written::{bare, time};
 
 /// Bytes that a file may have.
 pub const MAX_APPROVED_BYTES: u64 = 1 << 20;
 
-/// What the `format` of Pier's own form says.
-const FORMAT: &str = "pier-approved/1";
-
-/// A file of approved digests.
+/// A file of approved digests. What it says changes by its verbs alone, so that no change keeps the version or a signature of before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApprovedList {
-    /// How it is written.
-    pub form: Form,
-    /// Counts the changes; always zero in a bare list.
-    pub version: u64,
+    form: Form,
     /// The newest first.
-    pub entries: Vec<ApprovedEntry>,
+    entries: Vec<ApprovedEntry>,
     signature: Option<Signature>,
 }
 
@@ -54,7 +53,12 @@ pub enum Form {
     /// `approved_hashes` and nothing else.
     Bare,
     /// Pier's own.
-    Pier,
+    Pier {
+        /// Counts the changes.
+        version: u64,
+        /// Until when the list counts, in whole seconds; the second itself is included.
+        expires: Option<SystemTime>,
+    },
 }
 
 /// One digest of a file.
@@ -70,10 +74,10 @@ pub struct ApprovedEntry {
     pub note: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Who says to have signed a list, and with what. Nobody has checked that yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Signature {
-    key: String,
+    key: PublicKey,
     value: String,
 }
 
@@ -111,6 +115,12 @@ pub enum ApprovedError {
     /// It can be read and has nothing in it.
     #[error("the list of approved digests is empty")]
     Empty,
+    /// It counts no more: whoever carries it keeps the next one back, or nobody made one.
+    #[error("the list of approved digests expired at {}", humantime::format_rfc3339_seconds(*expires))]
+    Expired {
+        /// Until when it counted.
+        expires: SystemTime,
+    },
     /// Nothing in it is in force now, for this platform.
     #[error("none of the {known} approved digests is in force now for this platform")]
     NoneInForce {
@@ -130,7 +140,7 @@ pub enum ApprovedError {
     #[error("the list of approved digests is signed by another key, `{key}`")]
     AnotherKey {
         /// The key that it says.
-        key: String,
+        key: PublicKey,
     },
     /// It is not what was signed.
     #[error("the signature of the list of approved digests is wrong")]
@@ -149,6 +159,15 @@ pub enum ApprovedError {
         /// The version of both.
         version: u64,
     },
+    /// A bare list cannot say that.
+    #[error("a bare list of hashes has no place for {what}")]
+    NoPlace {
+        /// What it cannot say.
+        what: &'static str,
+    },
+    /// It cannot be changed any more: its version is the last that there is.
+    #[error("the list of approved digests has had its last version")]
+    LastVersion,
     /// A key that is none.
     #[error("not {expected}: {reason}")]
     Key {
@@ -169,14 +188,46 @@ impl ApprovedError {
                 | Self::BadSignature
                 | Self::RolledBack { .. }
                 | Self::Forked { .. }
+                | Self::Expired { .. }
         )
     }
 }
 
 impl ApprovedList {
-    /// One with nothing in it.
-    pub fn new(form: Form) -> Self {
-        Self { form, version: 0, entries: Vec::new(), signature: None }
+    /// One with nothing in it, in Pier's own form.
+    pub fn new() -> Self {
+        Self { form: Form::Pier { version: 0, expires: None }, entries: Vec::new(), signature: None }
+    }
+
+    /// A bare one with nothing in it.
+    pub fn bare() -> Self {
+        Self { form: Form::Bare, ..Self::new() }
+    }
+
+    /// How it is written.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Counts the changes; `None` of a bare list.
+    pub fn version(&self) -> Option<u64> {
+        match self.form {
+            Form::Bare => None,
+            Form::Pier { version, .. } => Some(version),
+        }
+    }
+
+    /// Until when it counts; `None` when that has no end.
+    pub fn expires(&self) -> Option<SystemTime> {
+        match self.form {
+            Form::Bare => None,
+            Form::Pier { expires, .. } => expires,
+        }
+    }
+
+    /// What is in it, the newest first.
+    pub fn entries(&self) -> &[ApprovedEntry] {
+        &self.entries
     }
 
     /// Reads a file. An empty list is read: whether nothing may be approved is a question for [`approvals`](Self::approvals).
@@ -188,8 +239,7 @@ impl ApprovedList {
         if bytes.len() as u64 > MAX_APPROVED_BYTES {
             return Err(malformed(format!("it has more than {MAX_APPROVED_BYTES} bytes")));
         }
-        let written: Written = json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
-        written.read().map_err(malformed)
+        written::read(bytes).map_err(malformed)
     }
 
     /// What counts of it, at this time and for this platform.
@@ -204,6 +254,9 @@ impl ApprovedList {
     ) -> Result<Vec<Approval>, ApprovedError> {
         if self.entries.is_empty() {
             return Err(ApprovedError::Empty);
+        }
+        if let Some(expires) = self.expires().filter(|expires| is_over(*expires, now)) {
+            return Err(ApprovedError::Expired { expires });
         }
         let mut in_force: Vec<Approval> = self
             .entries
@@ -230,34 +283,72 @@ impl ApprovedList {
     }
 
     /// Puts an entry in front, as the newest; one of the same digest, kind and platform goes. The version goes up and the signature away.
-    pub fn add(&mut self, entry: ApprovedEntry) {
+    ///
+    /// # Errors
+    /// [`LastVersion`](ApprovedError::LastVersion), as of every change.
+    pub fn add(&mut self, entry: ApprovedEntry) -> Result<(), ApprovedError> {
+        self.change()?;
         self.entries.retain(|known| known.approval != entry.approval);
         self.entries.insert(0, entry);
-        self.changed();
+        Ok(())
+    }
+
+    /// The same, and what was approved before for this platform counts until `end` at most: time for machines to go over to the new one.
+    ///
+    /// # Errors
+    /// [`NoPlace`](ApprovedError::NoPlace) for a bare list, where an entry has no end.
+    pub fn add_in_place(&mut self, entry: ApprovedEntry, end: SystemTime) -> Result<(), ApprovedError> {
+        if self.form == Form::Bare {
+            return Err(ApprovedError::NoPlace { what: "the end of an entry" });
+        }
+        let platform = entry.approval.platform.clone();
+        self.add(entry)?;
+        let end = whole_seconds(end);
+        for older in self.entries.iter_mut().skip(1).filter(|older| older.approval.platform == platform) {
+            older.not_after = Some(older.not_after.map_or(end, |known| known.min(end)));
+        }
+        Ok(())
     }
 
     /// Takes all entries of a digest away; says whether there was one.
-    pub fn remove(&mut self, digest: &Digest) -> bool {
-        let before = self.entries.len();
-        self.entries.retain(|entry| entry.approval.digest != *digest);
-        let removed = self.entries.len() < before;
-        if removed {
-            self.changed();
+    pub fn remove(&mut self, digest: &Digest) -> Result<bool, ApprovedError> {
+        if self.entries.iter().all(|entry| entry.approval.digest != *digest) {
+            return Ok(false);
         }
-        removed
+        self.change()?;
+        self.entries.retain(|entry| entry.approval.digest != *digest);
+        Ok(true)
     }
 
-    fn changed(&mut self) {
-        if self.form == Form::Pier {
-            self.version += 1;
+    /// Says until when it counts. Two lists of one version would be two lists, so the version goes up when that is another time than before.
+    ///
+    /// # Errors
+    /// [`NoPlace`](ApprovedError::NoPlace) for a bare list.
+    pub fn expire(&mut self, end: SystemTime) -> Result<(), ApprovedError> {
+        let end = Some(whole_seconds(end));
+        if self.expires() == end {
+            return Ok(());
+        }
+        self.change()?;
+        match &mut self.form {
+            Form::Bare => return Err(ApprovedError::NoPlace { what: "a time at which it expires" }),
+            Form::Pier { expires, .. } => *expires = end,
+        }
+        Ok(())
+    }
+
+    fn change(&mut self) -> Result<(), ApprovedError> {
+        if let Form::Pier { version, .. } = &mut self.form {
+            *version = version.checked_add(1).ok_or(ApprovedError::LastVersion)?;
         }
         self.signature = None;
+        Ok(())
     }
 
     /// The one way in which its content is written: JSON without spaces, members in the order of their names, digests whole, times in whole
     /// seconds of UTC, without the signature.
     pub fn canonical(&self) -> Vec<u8> {
-        self.written(None, &serde_json::to_vec)
+        written::canonical(self)
     }
 
     /// What the canonical form hashes to: what a machine measures.
@@ -267,52 +358,25 @@ impl ApprovedList {
 
     /// The file, for people to read, with its signature.
     pub fn to_file(&self) -> Vec<u8> {
-        let mut bytes = self.written(self.signature.clone(), &serde_json::to_vec_pretty);
-        bytes.push(b'\n');
-        bytes
-    }
-
-    #[expect(clippy::expect_used, reason = "texts and numbers become JSON in any case")]
-    fn written(
-        &self,
-        signature: Option<Signature>,
-        write: &dyn Fn(&Written) -> serde_json::Result<Vec<u8>>,
-    ) -> Vec<u8> {
-        let written = match self.form {
-            Form::Bare => Written {
-                approved_hashes: Some(
-                    self.entries.iter().map(|entry| entry.approval.digest.to_string()).collect(),
-                ),
-                ..Written::default()
-            },
-            Form::Pier => Written {
-                approved: Some(self.entries.iter().map(WrittenEntry::of).collect()),
-                format: Some(FORMAT.to_owned()),
-                version: Some(self.version),
-                signature,
-                ..Written::default()
-            },
-        };
-        write(&written).expect("it is JSON")
+        written::file(self)
     }
 
     /// Signs the canonical form.
     ///
     /// # Errors
-    /// [`Malformed`](ApprovedError::Malformed) for a bare list, which has no place for a signature.
+    /// [`NoPlace`](ApprovedError::NoPlace) for a bare list.
     pub fn sign(&mut self, key: &SigningKey) -> Result<(), ApprovedError> {
         if self.form == Form::Bare {
-            let reason = "a bare list of hashes has no place for a signature".to_owned();
-            return Err(ApprovedError::Malformed { reason });
+            return Err(ApprovedError::NoPlace { what: "a signature" });
         }
         let value = key.sign(&self.canonical());
-        self.signature = Some(Signature { key: key.public().to_string(), value });
+        self.signature = Some(Signature { key: key.public(), value });
         Ok(())
     }
 
     /// Who it says has signed it; nobody has checked that.
-    pub fn signed_by(&self) -> Option<&str> {
-        self.signature.as_ref().map(|signature| &*signature.key)
+    pub fn signed_by(&self) -> Option<&PublicKey> {
+        self.signature.as_ref().map(|signature| &signature.key)
     }
 
     /// Checks the signature, by this key and no other, and that the list is no older than what was accepted before. What is given back is to
@@ -322,11 +386,11 @@ impl ApprovedList {
     /// When it is not to be trusted; see [`ApprovedError::is_distrust`].
     pub fn accept(&self, key: &PublicKey, before: Option<&Accepted>) -> Result<Accepted, ApprovedError> {
         let Some(signature) = &self.signature else { return Err(ApprovedError::Unsigned) };
-        if signature.key != key.to_string() {
+        if signature.key != *key {
             return Err(ApprovedError::AnotherKey { key: signature.key.clone() });
         }
         key.verify(&self.canonical(), &signature.value)?;
-        let found = Accepted { version: self.version, digest: self.digest() };
+        let found = Accepted { version: self.version().unwrap_or_default(), digest: self.digest() };
         match before {
             Some(before) if before.version > found.version => {
                 Err(ApprovedError::RolledBack { found: found.version, accepted: before.version })
@@ -347,122 +411,26 @@ impl ApprovedEntry {
 
     /// Whether it counts at this time.
     pub fn is_in_force(&self, now: SystemTime) -> bool {
-        let second = Duration::from_secs(1);
         self.not_before.is_none_or(|start| start <= now)
-            && self.not_after.is_none_or(|end| end.checked_add(second).is_none_or(|end| now < end))
+            && self.not_after.is_none_or(|end| !is_over(end, now))
     }
 }
 
-/// A file as it is written. Members are in the order of their names, which is the canonical one.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Written {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    approved: Option<Vec<WrittenEntry>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    approved_hashes: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    format: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signature: Option<Signature>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<u64>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenEntry {
-    digest: Digest,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    kind: Option<DigestKind>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    not_after: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    not_before: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    note: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    platform: Option<String>,
-}
-
-impl Written {
-    fn read(self) -> Result<ApprovedList, String> {
-        match self {
-            Self {
-                approved: None,
-                approved_hashes: Some(hashes),
-                format: None,
-                signature: None,
-                version: None,
-            } => {
-                let entries = hashes
-                    .iter()
-                    .map(|hash| Ok(ApprovedEntry::new(Approval::of(bare(hash)?))))
-                    .collect::<Result<_, DigestError>>()
-                    .map_err(|error| error.to_string())?;
-                Ok(ApprovedList { form: Form::Bare, version: 0, entries, signature: None })
-            }
-            Self {
-                approved: Some(entries),
-                approved_hashes: None,
-                format: Some(format),
-                signature,
-                version: Some(version),
-            } => {
-                if format != FORMAT {
-                    return Err(format!("its format is `{}` and not `{FORMAT}`", format.escape_debug()));
-                }
-                let entries = entries.into_iter().map(WrittenEntry::read).collect::<Result<_, String>>()?;
-                Ok(ApprovedList { form: Form::Pier, version, entries, signature })
-            }
-            _ => {
-                Err("it has neither `approved_hashes` alone nor `format`, `version` and `approved`"
-                    .to_owned())
-            }
-        }
+impl Default for ApprovedList {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
-/// A digest that may be written without its algorithm.
-pub fn bare(text: &str) -> Result<Digest, DigestError> {
-    match text.parse() {
-        Err(DigestError::NoAlgorithm { .. }) => format!("{}:{text}", Algorithm::Sha256).parse(),
-        parsed => parsed,
-    }
+/// Whether a second has passed.
+fn is_over(second: SystemTime, now: SystemTime) -> bool {
+    second.checked_add(Duration::from_secs(1)).is_some_and(|end| end <= now)
 }
 
-impl WrittenEntry {
-    fn of(entry: &ApprovedEntry) -> Self {
-        let ApprovedEntry { approval, not_before, not_after, note } = entry;
-        let written = |time: &SystemTime| humantime::format_rfc3339_seconds(*time).to_string();
-        Self {
-            digest: approval.digest,
-            kind: approval.kind,
-            not_after: not_after.as_ref().map(written),
-            not_before: not_before.as_ref().map(written),
-            note: note.clone(),
-            platform: approval.platform.as_ref().map(ToString::to_string),
-        }
-    }
-
-    fn read(self) -> Result<ApprovedEntry, String> {
-        let Self { digest, kind, not_after, not_before, note, platform } = self;
-        let platform = platform.map(|text| text.parse()).transpose().map_err(|error| format!("{error}"))?;
-        Ok(ApprovedEntry {
-            approval: Approval { digest, kind, platform },
-            not_before: not_before.as_deref().map(time).transpose()?,
-            not_after: not_after.as_deref().map(time).transpose()?,
-            note,
-        })
-    }
-}
-
-/// A time as `2026-11-21T09:00:00Z`, in whole seconds.
-pub fn time(text: &str) -> Result<SystemTime, String> {
-    let wrong = || format!("`{}` is not a time like `2026-11-21T09:00:00Z`", text.escape_debug());
-    let time = humantime::parse_rfc3339(text).map_err(|_| wrong())?;
-    // One spelling, so that the canonical form says what the file says.
-    if humantime::format_rfc3339_seconds(time).to_string() == text { Ok(time) } else { Err(wrong()) }
+/// A time as it is written: what is read again is what was meant.
+fn whole_seconds(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 
 use std::{
     fmt,
-    io::{self, BufRead, BufReader, Chain, Cursor, Read},
+    io::{self, BufRead, Chain, Cursor, Read},
 };
 
 use flate2::bufread::MultiGzDecoder;
@@ -127,23 +127,6 @@ impl<R: BufRead> Inflate<R> {
     /// How it is packed.
     pub fn compression(&self) -> Compression {
         self.compression
-    }
-
-    /// What it was read from, behind the bytes that were unpacked.
-    pub fn into_inner(self) -> R {
-        let whole = match self.decoder {
-            Decoder::None(whole) => whole,
-            Decoder::Gzip(decoder) => decoder.into_inner(),
-            Decoder::Zstd(decoder) => decoder.finish(),
-        };
-        whole.into_inner().1
-    }
-}
-
-impl<R: Read> Inflate<BufReader<R>> {
-    /// The same of what is not buffered yet.
-    pub fn unbuffered(source: R, limit: u64) -> io::Result<Self> {
-        Self::new(BufReader::new(source), limit)
     }
 }
 

@@ -514,3 +514,6 @@ fn platforms(available: &[Platform]) -> String {
     }
     text.join(", ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,7 +56,7 @@ pub mod target;
 pub mod transfer;
 pub mod verify;
 
-pub use approved::{Accepted, ApprovedEntry, ApprovedError, ApprovedList, Choice, Form};
+pub use approved::{Accepted, ApprovedEntry, ApprovedError, ApprovedList};
 pub use blob::{Blob, Body, ByteRange, ByteStream, RangeReader};
 pub use blob_store::{BlobInfo, BlobStore, Ingest, IngestKey};
 pub use catalog::{
@@ -89,6 +89,6 @@ pub use tag_rules::{Expected, ImmutableTag, ImmutableTags, TagRules};
 pub use target::{Mounted, Origin, Target};
 pub use transfer::{fill_and_commit, transfer};
 pub use verify::{
-    Approval, Depth, DigestKind, Link, LinkKind, Refusal, Search, Verdict, Verification, VerifyOptions,
-    Wanted, find_config, verify,
+    Approval, Binds, ChainLink, DigestKind, LinkKind, Refusal, Verdict, Verification, VerifyOptions, Wanted,
+    find_config, verify,
 };

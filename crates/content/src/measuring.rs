@@ -6,20 +6,17 @@
 
 use std::{
     fmt,
+    future::poll_fn,
     io::{self, BufRead, Read},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::SeqCst},
-    },
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
 };
 
 use async_trait::async_trait;
 use bytes::{Buf as _, Bytes};
 use pier_oci::{Algorithm, Descriptor, Digest, Hasher};
-use tokio::{
-    sync::{Mutex, mpsc},
-    task::JoinHandle,
-};
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
     Blob, Body, ByteRange, ByteStream, Commit, Error, Filling, Order, RangeReader, Result, Subject,
@@ -52,14 +49,20 @@ pub(crate) struct Unpacked {
     pub(crate) compression: Compression,
 }
 
-/// A part of a known size that takes bytes front to back.
+/// A part of a known size that takes bytes front to back. One call at a time is made of it; each may be dropped at any point.
 #[derive(Debug)]
 pub(crate) struct Measuring {
     descriptor: Descriptor,
     measure: Measure,
+    /// Nothing is waited for while it is locked.
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
     /// Bytes that were handed to the worker.
-    arrived: AtomicU64,
-    work: Mutex<Work>,
+    arrived: u64,
+    work: Work,
 }
 
 #[derive(Debug)]
@@ -67,16 +70,19 @@ enum Work {
     /// Nobody is at it.
     Idle,
     UnderWay(Worker),
+    /// It has all that there is. It stays here until its answer is there, so that a commit that is dropped leaves it to the next one.
+    Ending(JoinHandle<Found>),
     /// It was committed: what was found out.
     Done(Option<io::Result<Unpacked>>),
 }
 
-/// The thread, which ends when the sender does.
+/// The thread, which ends when the last sender does.
 struct Worker {
     batches: mpsc::Sender<Vec<Bytes>>,
     found: JoinHandle<Found>,
 }
 
+#[derive(Debug)]
 struct Found {
     digest: Digest,
     unpacked: Option<io::Result<Unpacked>>,
@@ -84,8 +90,8 @@ struct Found {
 
 impl Measuring {
     pub(crate) fn new(descriptor: &Descriptor, measure: Measure) -> Self {
-        let (descriptor, arrived) = (descriptor.clone(), AtomicU64::new(0));
-        Self { descriptor, measure, arrived, work: Mutex::new(Work::Idle) }
+        let state = Mutex::new(State { arrived: 0, work: Work::Idle });
+        Self { descriptor: descriptor.clone(), measure, state }
     }
 
     /// What it unpacks to, once it is committed; `None` when that was not asked for.
@@ -93,9 +99,9 @@ impl Measuring {
     /// # Errors
     /// When the content is right and cannot be unpacked.
     pub(crate) fn unpacked(self) -> Result<Option<Unpacked>> {
-        let found = match self.work.into_inner() {
+        let found = match self.state.into_inner().unwrap_or_else(PoisonError::into_inner).work {
             Work::Done(found) => found,
-            Work::Idle | Work::UnderWay(_) => None,
+            Work::Idle | Work::UnderWay(_) | Work::Ending(_) => None,
         };
         found.transpose().map_err(|error| Error::Invalid {
             subject: Subject::Blob(self.descriptor.digest),
@@ -111,8 +117,74 @@ impl Measuring {
         Worker { batches, found: tokio::task::spawn_blocking(move || measured(queue, measure)) }
     }
 
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where bytes go now.
+    fn batches(&self) -> Result<mpsc::Sender<Vec<Bytes>>> {
+        let mut state = self.state();
+        if matches!(state.work, Work::Idle) {
+            state.work = Work::UnderWay(self.start());
+        }
+        match &state.work {
+            Work::UnderWay(worker) => Ok(worker.batches.clone()),
+            Work::Idle | Work::Ending(_) | Work::Done(_) => Err(self.over()),
+        }
+    }
+
+    /// What of `data`, which begins at `offset`, has not arrived yet, and where it ends.
+    fn news(&self, arrived: u64, offset: u64, mut data: Vec<Bytes>) -> Result<(Vec<Bytes>, u64)> {
+        if offset > arrived {
+            return Err(Error::OutOfRange { subject: self.subject(), offset, expected: arrived });
+        }
+        let length: u64 = data.iter().map(|bytes| bytes.len() as u64).sum();
+        let end = offset + length;
+        if end > self.descriptor.size {
+            let (expected, actual) = (self.descriptor.size, end);
+            return Err(Error::Size { subject: self.subject(), expected, actual, origin: None });
+        }
+        let mut known = arrived - offset;
+        for bytes in &mut data {
+            let skipped = known.min(bytes.len() as u64);
+            bytes.advance(usize::try_from(skipped).unwrap_or(bytes.len()));
+            known -= skipped;
+        }
+        Ok((data, arrived.max(end)))
+    }
+
+    /// What the worker has found out, once it has ended.
+    fn poll_found(&self, context: &mut Context<'_>, commit: &Commit) -> Poll<Result<Blob>> {
+        let mut state = self.state();
+        state.work = match std::mem::replace(&mut state.work, Work::Idle) {
+            // Its sender goes, and with it the thread's queue.
+            Work::UnderWay(worker) => Work::Ending(worker.found),
+            other => other,
+        };
+        let Work::Ending(found) = &mut state.work else { return Poll::Ready(Err(self.over())) };
+        let found = ready!(Pin::new(found).poll(context));
+        *state = State { arrived: 0, work: Work::Idle };
+        let Found { digest, unpacked } = found.map_err(|source| {
+            Error::io("hash", self.descriptor.digest.to_string(), io::Error::other(source))
+        })?;
+        if digest != commit.digest {
+            return Poll::Ready(Err(Error::Integrity {
+                expected: commit.digest,
+                actual: digest,
+                origin: None,
+            }));
+        }
+        *state = State { arrived: self.descriptor.size, work: Work::Done(unpacked) };
+        let body = Body::Ranges(Arc::new(NotKept));
+        Poll::Ready(Ok(Blob { digest, size: self.descriptor.size, body }))
+    }
+
     fn subject(&self) -> Subject {
         Subject::Blob(self.descriptor.digest)
+    }
+
+    fn over(&self) -> Error {
+        Error::Invalid { subject: self.subject(), reason: "it is committed".to_owned() }
     }
 }
 
@@ -123,7 +195,7 @@ impl Filling for Measuring {
     }
 
     fn missing(&self) -> Vec<ByteRange> {
-        let arrived = self.arrived.load(SeqCst);
+        let arrived = self.state().arrived;
         if arrived == self.descriptor.size {
             return Vec::new();
         }
@@ -134,79 +206,50 @@ impl Filling for Measuring {
         Some(self.descriptor.size)
     }
 
-    async fn write_at(&self, offset: u64, mut data: Vec<Bytes>) -> Result<()> {
-        let mut work = self.work.lock().await;
-        let arrived = self.arrived.load(SeqCst);
-        let length: u64 = data.iter().map(|bytes| bytes.len() as u64).sum();
-        if offset > arrived {
-            return Err(Error::OutOfRange { subject: self.subject(), offset, expected: arrived });
+    async fn write_at(&self, offset: u64, data: Vec<Bytes>) -> Result<()> {
+        self.news(self.state().arrived, offset, data.clone())?;
+        let batches = self.batches()?;
+        // The place in the queue is waited for before anything is decided, so that a call that is dropped has done nothing. The worker takes
+        // all that it is given, so it is gone only when it panicked, which the commit tells.
+        let place = batches.reserve().await;
+        let mut state = self.state();
+        if !matches!(&state.work, Work::UnderWay(worker) if worker.batches.same_channel(&batches)) {
+            return Err(self.over());
         }
-        let end = offset + length;
-        if end > self.descriptor.size {
-            let (expected, actual) = (self.descriptor.size, end);
-            return Err(Error::Size { subject: self.subject(), expected, actual, origin: None });
+        let (news, arrived) = self.news(state.arrived, offset, data)?;
+        if let Ok(place) = place {
+            place.send(news);
         }
-        // What is there is not taken a second time.
-        let mut known = arrived - offset;
-        for bytes in &mut data {
-            let skipped = known.min(bytes.len() as u64);
-            bytes.advance(usize::try_from(skipped).unwrap_or(bytes.len()));
-            known -= skipped;
-        }
-        if matches!(*work, Work::Idle) {
-            *work = Work::UnderWay(self.start());
-        }
-        let Work::UnderWay(worker) = &*work else { return Err(self.over()) };
-        // The worker takes all that it is given, so it is gone only when it panicked, which the commit tells.
-        let _ = worker.batches.send(data).await;
-        self.arrived.store(arrived.max(end), SeqCst);
+        state.arrived = arrived;
         Ok(())
     }
 
     async fn commit(&self, commit: Commit) -> Result<Blob> {
-        let mut work = self.work.lock().await;
         if !self.missing().is_empty() {
             let reason = "some of it is missing".to_owned();
             return Err(Error::Invalid { subject: self.subject(), reason });
         }
-        let worker = match std::mem::replace(&mut *work, Work::Idle) {
-            Work::Idle => self.start(),
-            Work::UnderWay(worker) => worker,
-            done @ Work::Done(_) => {
-                *work = done;
-                return Err(self.over());
+        {
+            let mut state = self.state();
+            if matches!(state.work, Work::Idle) {
+                // There is nothing of it, which is what was announced.
+                state.work = Work::UnderWay(self.start());
             }
-        };
-        drop(worker.batches);
-        let Found { digest, unpacked } = worker.found.await.map_err(|source| {
-            Error::io("hash", self.descriptor.digest.to_string(), io::Error::other(source))
-        })?;
-        if digest != commit.digest {
-            self.arrived.store(0, SeqCst);
-            return Err(Error::Integrity { expected: commit.digest, actual: digest, origin: None });
         }
-        *work = Work::Done(unpacked);
-        Ok(Blob { digest, size: self.descriptor.size, body: Body::Ranges(Arc::new(NotKept)) })
+        poll_fn(|context| self.poll_found(context, &commit)).await
     }
 
     async fn reset(&self) -> Result<()> {
-        let mut work = self.work.lock().await;
-        if matches!(*work, Work::Done(_)) {
+        let mut state = self.state();
+        if matches!(state.work, Work::Done(_)) {
             return Err(self.over());
         }
-        *work = Work::Idle;
-        self.arrived.store(0, SeqCst);
+        *state = State { arrived: 0, work: Work::Idle };
         Ok(())
     }
 
     async fn abort(&self) -> Result<()> {
         self.reset().await
-    }
-}
-
-impl Measuring {
-    fn over(&self) -> Error {
-        Error::Invalid { subject: self.subject(), reason: "it is committed".to_owned() }
     }
 }
 
@@ -304,3 +347,6 @@ impl fmt::Debug for Worker {
         f.write_str("Worker")
     }
 }
+
+#[cfg(test)]
+mod tests;

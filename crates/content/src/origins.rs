@@ -1,7 +1,7 @@
 //! Who gave which content.
 //!
 //! Behind a [`Source`](crate::Source) may be mirrors and a registry, and what its name says is only who might have answered. Whoever reports
-//! where bytes came from listens to [`Event::Given`] here.
+//! where bytes came from listens to [`Event::Given`] here. Whose bytes were thrown away ([`Event::Discarded`]) has given nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,8 +21,10 @@ impl Origins {
     pub fn listening(&self, progress: &Progress) -> Progress {
         let (origins, progress) = (self.clone(), progress.clone());
         Progress::to(move |event| {
-            if let Event::Given { digest, origin } = &event {
-                origins.note(*digest, origin);
+            match &event {
+                Event::Given { digest, origin } => origins.note(*digest, origin),
+                Event::Discarded(digest) => origins.forget(digest),
+                _ => {}
             }
             progress.emit(|| event);
         })
@@ -37,5 +39,9 @@ impl Origins {
     fn note(&self, digest: Digest, origin: &str) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry(digest).or_default().insert(origin.to_owned());
+    }
+
+    fn forget(&self, digest: &Digest) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(digest);
     }
 }

@@ -8,17 +8,26 @@
 //! engine's word is among them. The verdict says which approved digest was met and as what, because tools disagree on which of them is
 //! "the image's".
 //!
+//! It says also what the approved digest [binds](Binds). An index and a manifest name everything below them. A config names no layer: it says
+//! what the layers unpack to, so any registry can put other layers beside an approved config, and only their diff ids tell. Whoever has
+//! approved nothing but a config and asks for layers is therefore given diff ids.
+//!
 //! What is not there, wrong bytes, and what could not be asked for are different errors, so that a launcher can tell "wrong" from "could
 //! not check".
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
+use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use pier_oci::{Algorithm, Descriptor, Digest, MediaType, Platform, Reference};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Chain, Commit, Compression, Error, Event, Layer, Origin, Origins, Progress, Result, Source, chain,
+    Chain, Commit, Compression, Error, Event, Layer, Origin, Origins, Progress, Result, Source, Subject,
+    chain,
     chain::root,
     fill_and_commit,
     measuring::{Measure, Measuring, Unpacked},
@@ -26,10 +35,13 @@ use crate::{
 
 mod search;
 
-pub use search::{Search, find_config};
+pub use search::{Search, find_approved, find_config};
 
 /// Layers that are looked at at the same time.
 const AT_ONCE: usize = 4;
+
+/// Bytes that are hashed where they are; more of them take a thread that may block.
+const HASHED_HERE: usize = 64 << 10;
 
 /// Bytes that a layer may unpack to, unless it is said otherwise.
 pub const MAX_UNPACKED_BYTES: u64 = 128 << 30;
@@ -58,15 +70,29 @@ pub enum DigestKind {
 }
 
 /// How far down the bytes are hashed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Depth {
     /// Indexes, manifest and config.
     #[default]
     Config,
-    /// And the layers as they are sent.
+    /// And the layers as they are sent. Where nothing but the config is approved, also what they unpack to: nothing else ties them to it.
     Layers,
     /// And what they unpack to.
     DiffIds,
+}
+
+/// What of an image the approved digest vouches for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Binds {
+    /// The config alone: how the image is started, and what its layers have to unpack to. Whether the layers that the registry names do has
+    /// not been looked at, so they may be anybody's.
+    Config,
+    /// The config, and what the layers unpack to, which was computed here. How they are packed is the registry's choice.
+    DiffIds,
+    /// All of it: the manifest is the approved one, or is named by the approved index, and names its layers.
+    Image,
 }
 
 /// Which image is meant where there are several.
@@ -99,7 +125,10 @@ pub struct Verification {
     /// The image, from its name down.
     pub chain: Chain,
     /// Every digest of it, from the root down.
-    pub links: Vec<Link>,
+    pub links: Vec<ChainLink>,
+    /// How far down the bytes have been hashed: as far as was asked for, farther where only that binds the layers, and to the config of what
+    /// is refused.
+    pub depth: Depth,
     /// Whether it is approved.
     pub verdict: Verdict,
 }
@@ -113,6 +142,8 @@ pub enum Verdict {
         approval: Approval,
         /// What it was met as.
         kind: DigestKind,
+        /// What it vouches for.
+        binds: Binds,
     },
     /// It is not. Layers have not been looked at.
     Refused(Refusal),
@@ -142,11 +173,29 @@ pub enum Refusal {
         /// For what the image is, if it says so.
         found: Option<Box<Platform>>,
     },
+    /// One of them is, and its config is no image's, so that there is no telling what was asked for.
+    NoImage {
+        /// What the manifest says that the config is.
+        media_type: MediaType,
+        /// What there is no telling of.
+        untold: Untold,
+    },
+}
+
+/// What only the config of an image says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Untold {
+    /// Which layers belong to an approved config.
+    Layers,
+    /// What the layers unpack to.
+    DiffIds,
+    /// What the image is for.
+    Platform,
 }
 
 /// One digest of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
+pub struct ChainLink {
     /// What it is of.
     pub kind: LinkKind,
     /// The digest.
@@ -226,8 +275,9 @@ pub async fn verify(
         // What the config of an artifact says is nobody's business here; that it is the right one is.
         measure(origin, &chain.config, Measure::Digest, progress).await?;
     }
-    let verdict = judge(&chain, &options.approved);
-    let depth = match verdict {
+    let verdict = judge(&chain, options).await?;
+    let depth = match &verdict {
+        Verdict::Approved { binds: Binds::DiffIds, .. } => Depth::DiffIds,
         Verdict::Approved { .. } => options.depth,
         Verdict::Refused(_) => Depth::Config,
     };
@@ -235,7 +285,7 @@ pub async fn verify(
     let links = links(&chain, depth, &unpacked, &|digest| {
         options.origins.of(digest).unwrap_or_else(|| source.name())
     });
-    Ok(Verification { chain, links, verdict })
+    Ok(Verification { chain, links, depth, verdict })
 }
 
 /// Holds what the config says against what was asked for. An index may say anything of its entries.
@@ -250,7 +300,7 @@ fn check_platform(chain: &Chain, wanted: &Wanted) -> Result<()> {
 }
 
 /// Whether an image that says it is for `image` runs on `machine`. Older builders leave the variant out of the config.
-pub(crate) fn runs(machine: &Platform, image: &Platform) -> bool {
+pub fn runs(machine: &Platform, image: &Platform) -> bool {
     machine.compatible().iter().any(|runs| {
         let runs = match image.variant {
             Some(_) => runs.clone(),
@@ -260,16 +310,16 @@ pub(crate) fn runs(machine: &Platform, image: &Platform) -> bool {
     })
 }
 
-/// The first approval that is met, by the kind that is nearest to the root.
-fn judge(chain: &Chain, approved: &[Approval]) -> Verdict {
+/// The first approval that is met, by the kind that is nearest to the root: that is the one that binds most.
+async fn judge(chain: &Chain, options: &VerifyOptions) -> Result<Verdict> {
     let platform = chain.image.as_ref().map(|image| &image.config.platform);
     let mut refusal = Refusal::Unknown;
-    for (kind, met) in digests(chain) {
-        for approval in approved {
-            if !met(&approval.digest) {
+    for (kind, digests) in digests(chain, &options.approved).await? {
+        for approval in &options.approved {
+            let digest = approval.digest;
+            if !digests.contains(&digest) {
                 continue;
             }
-            let digest = approval.digest;
             match (approval.kind, &approval.platform) {
                 (Some(approved), _) if approved != kind => {
                     refusal = Refusal::Kind { digest, approved, found: kind };
@@ -281,34 +331,69 @@ fn judge(chain: &Chain, approved: &[Approval]) -> Verdict {
                         found: platform.cloned().map(Box::new),
                     };
                 }
-                _ => return Verdict::Approved { approval: approval.clone(), kind },
+                _ => return Ok(settle(chain, approval, kind, options)),
             }
         }
     }
-    Verdict::Refused(refusal)
+    Ok(Verdict::Refused(refusal))
 }
 
-/// Whether a digest is that of some bytes, by whichever algorithm it is.
-type Met<'a> = Box<dyn Fn(&Digest) -> bool + 'a>;
+/// What follows from an approval that is met. Without the config of an image there is nothing to hold layers and platform against, and what
+/// was asked for and cannot be looked at is not taken for right: whoever writes the manifest writes the media type of the config as well.
+fn settle(chain: &Chain, approval: &Approval, kind: DigestKind, options: &VerifyOptions) -> Verdict {
+    if chain.image.is_none() {
+        let untold = match (kind, options.depth, &options.wanted) {
+            (DigestKind::Config, ..) => Some(Untold::Layers),
+            (_, Depth::DiffIds, _) => Some(Untold::DiffIds),
+            (_, _, Wanted::Platform(_)) => Some(Untold::Platform),
+            (_, Depth::Config | Depth::Layers, Wanted::Machine(_)) => None,
+        };
+        if let Some(untold) = untold {
+            let media_type = chain.config.media_type.clone();
+            return Verdict::Refused(Refusal::NoImage { media_type, untold });
+        }
+    }
+    let binds = match (kind, options.depth) {
+        (DigestKind::Index | DigestKind::Manifest, _) => Binds::Image,
+        (DigestKind::Config, Depth::Config) => Binds::Config,
+        (DigestKind::Config, Depth::Layers | Depth::DiffIds) => Binds::DiffIds,
+    };
+    Verdict::Approved { approval: approval.clone(), kind, binds }
+}
 
-/// What can be approved of a chain, from the root down. The bytes are at hand, so an approved SHA-512 is met by what a registry names by
-/// SHA-256.
-fn digests(chain: &Chain) -> Vec<(DigestKind, Met<'_>)> {
-    fn of(known: Digest, bytes: Option<&[u8]>) -> Met<'_> {
-        Box::new(move |digest| {
-            *digest == known
-                || (digest.algorithm() != known.algorithm()
-                    && bytes.is_some_and(|bytes| Digest::of(digest.algorithm(), bytes) == *digest))
-        })
-    }
-    let mut digests: Vec<(DigestKind, Met<'_>)> = Vec::new();
+/// What can be approved of a chain, from the root down, by each algorithm that an approval has. The bytes are at hand, so an approved SHA-512
+/// is met by what a registry names by SHA-256.
+async fn digests(chain: &Chain, approved: &[Approval]) -> Result<Vec<(DigestKind, Vec<Digest>)>> {
+    let algorithms: BTreeSet<Algorithm> =
+        approved.iter().map(|approval| approval.digest.algorithm()).collect();
+    let mut named: Vec<(DigestKind, Digest, Option<Bytes>)> = Vec::new();
     for index in &chain.indexes {
-        digests.push((DigestKind::Index, of(index.digest(), Some(index.bytes()))));
+        named.push((DigestKind::Index, index.digest(), Some(index.bytes().clone())));
     }
-    digests.push((DigestKind::Manifest, of(chain.manifest.digest(), Some(chain.manifest.bytes()))));
-    let config = chain.image.as_ref().map(|image| &*image.bytes);
-    digests.push((DigestKind::Config, of(chain.config.digest, config)));
-    digests
+    let manifest = &chain.manifest;
+    named.push((DigestKind::Manifest, manifest.digest(), Some(manifest.bytes().clone())));
+    let config = chain.image.as_ref().map(|image| image.bytes.clone());
+    named.push((DigestKind::Config, chain.config.digest, config));
+    let mut found = Vec::new();
+    for (kind, digest, bytes) in named {
+        let mut digests = vec![digest];
+        for algorithm in algorithms.iter().copied().filter(|algorithm| *algorithm != digest.algorithm()) {
+            if let Some(bytes) = &bytes {
+                digests.push(hash(algorithm, bytes).await?);
+            }
+        }
+        found.push((kind, digests));
+    }
+    Ok(found)
+}
+
+async fn hash(algorithm: Algorithm, bytes: &Bytes) -> Result<Digest> {
+    if bytes.len() <= HASHED_HERE {
+        return Ok(Digest::of(algorithm, bytes));
+    }
+    let bytes = bytes.clone();
+    let hashed = tokio::task::spawn_blocking(move || Digest::of(algorithm, &bytes)).await;
+    hashed.map_err(|source| Error::io("hash", "a manifest", std::io::Error::other(source)))
 }
 
 /// A layer's content as it is to be measured: the same layer more than once is looked at once.
@@ -351,16 +436,27 @@ async fn check_layers(
         found.extend(unpacked.map(|unpacked| (key, unpacked)));
     }
     drop(measured);
-    for layer in layers {
-        if let (Some(expected), Some(Unpacked { digest: actual, .. })) =
-            (layer.diff_id, found.get(&key(layer, depth)))
-            && expected != *actual
-        {
-            let origin = Some(origin.source.name());
-            return Err(Error::Integrity { expected, actual: *actual, origin });
+    if depth == Depth::DiffIds {
+        for layer in layers {
+            check_diff_id(origin, layer, found.get(&key(layer, depth)))?;
         }
     }
     Ok(found)
+}
+
+fn check_diff_id(origin: Origin<'_>, layer: &Layer, unpacked: Option<&Unpacked>) -> Result<()> {
+    match (layer.diff_id, unpacked) {
+        (Some(expected), Some(Unpacked { digest: actual, .. })) if expected != *actual => {
+            let origin = Some(origin.source.name());
+            Err(Error::Integrity { expected, actual: *actual, origin })
+        }
+        (Some(_), Some(_)) => Ok(()),
+        // Nothing leads here; were something to, it would not pass for checked.
+        (None, _) | (_, None) => Err(Error::Invalid {
+            subject: Subject::Blob(layer.descriptor.digest),
+            reason: "it was not held against a diff id".to_owned(),
+        }),
+    }
 }
 
 /// Has a blob come by and hashes it.
@@ -382,8 +478,8 @@ fn links(
     depth: Depth,
     unpacked: &BTreeMap<Key, Unpacked>,
     giver: &dyn Fn(&Digest) -> String,
-) -> Vec<Link> {
-    let link = |kind, descriptor: &Descriptor, hashed: Depth| Link {
+) -> Vec<ChainLink> {
+    let link = |kind, descriptor: &Descriptor, hashed: Depth| ChainLink {
         kind,
         digest: descriptor.digest,
         size: Some(descriptor.size),
@@ -391,7 +487,7 @@ fn links(
         from: (depth >= hashed).then(|| giver(&descriptor.digest)),
         compression: None,
     };
-    let mut links: Vec<Link> =
+    let mut links: Vec<ChainLink> =
         chain.indexes.iter().map(|index| link(LinkKind::Index, &index.descriptor(), Depth::Config)).collect();
     links.push(link(LinkKind::Manifest, &chain.manifest.descriptor(), Depth::Config));
     links.push(link(LinkKind::Config, &chain.config, Depth::Config));
@@ -399,7 +495,7 @@ fn links(
         links.push(link(LinkKind::Layer, &layer.descriptor, Depth::Layers));
         let Some(digest) = layer.diff_id else { continue };
         let found = unpacked.get(&key(layer, depth));
-        links.push(Link {
+        links.push(ChainLink {
             kind: LinkKind::DiffId,
             digest,
             size: found.map(|found| found.size),
@@ -433,6 +529,26 @@ impl fmt::Display for LinkKind {
     }
 }
 
+impl fmt::Display for Binds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Config => "config",
+            Self::DiffIds => "diff-ids",
+            Self::Image => "image",
+        })
+    }
+}
+
+impl fmt::Display for Untold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Layers => "nothing ties the layers to it",
+            Self::DiffIds => "nothing says what the layers unpack to",
+            Self::Platform => "nothing says which platform it is for",
+        })
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -445,6 +561,9 @@ impl fmt::Display for Refusal {
             }
             Self::Platform { digest, approved, found: None } => {
                 write!(f, "`{digest}` is approved for `{approved}`, and the artifact says no platform")
+            }
+            Self::NoImage { media_type, untold } => {
+                write!(f, "its config is `{media_type}`, which is no image's, so that {untold}")
             }
         }
     }

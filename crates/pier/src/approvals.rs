@@ -1,19 +1,24 @@
 //! Lists of approved digests on disk.
 //!
 //! ```text
-//! <data>/approvals/<hash of the key and the list's path>     the version that was accepted last
+//! <data>/approvals/<hash of the key>     the version that was accepted last
 //! ```
 //!
 //! A list that is signed has a version, and one that was accepted is never followed by an older one: the version is written down before
 //! anything is done with the list. Whoever can put an old list in the place of a new one must not be able to write there, so that folder is
-//! the data folder and not the list's own.
+//! the data folder and not the list's own. It is the key whose versions are remembered, so a key is for one list only: the same list under
+//! another path, or another spelling of its path, is no older for that.
+//!
+//! Folders are locked and not files, since each change puts a new file in the place of the old one.
 
 use std::{
     ffi::OsString,
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io::{self, ErrorKind, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::{self, Path, PathBuf},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow};
@@ -28,6 +33,12 @@ use crate::failure::{Failure, Status};
 /// Bytes of a key that are read.
 const KEY_BYTES: u64 = 16 << 10;
 
+/// How long somebody else may change a list before it is given up. They write a small file or two.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether they are done; nothing tells.
+const LOOKING: Duration = Duration::from_millis(20);
+
 /// Who may read a file that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readers {
@@ -37,6 +48,15 @@ pub(crate) enum Readers {
     All,
 }
 
+impl Readers {
+    fn mode(self) -> u32 {
+        match self {
+            Self::Owner => 0o600,
+            Self::All => 0o666,
+        }
+    }
+}
+
 impl From<ApprovedError> for Failure {
     fn from(error: ApprovedError) -> Self {
         let status = match &error {
@@ -44,7 +64,9 @@ impl From<ApprovedError> for Failure {
             ApprovedError::NoneInForce { .. } | ApprovedError::NotListed { .. } => Status::No,
             _ => Status::Usage,
         };
-        Self::new(status, error.into())
+        let one_list = matches!(error, ApprovedError::Forked { .. } | ApprovedError::RolledBack { .. });
+        let failure = Self::new(status, error.into());
+        if one_list { failure.with_hint("a key is for one list only") } else { failure }
     }
 }
 
@@ -70,25 +92,22 @@ pub(crate) fn signing_key(file: &Path) -> Result<SigningKey, Failure> {
     SigningKey::from_pem(&key_text(file)?).map_err(|error| within(error, file))
 }
 
-/// Checks who signed a list, and that it is no older than the one that was accepted last.
+/// Checks who signed a list, and that it is no older than the one that was accepted last. Where it waits, nobody else has to.
 ///
 /// # Errors
 /// When it is not to be trusted, and when its version cannot be remembered: what could be rolled back later is not accepted now.
-pub(crate) fn accept(
-    list: &ApprovedList,
-    file: &Path,
-    key: &PublicKey,
-    data: &Path,
-) -> Result<Accepted, Failure> {
-    let file = path::absolute(file).with_context(|| format!("cannot find `{}`", file.display()))?;
-    let name = Digest::sha256(format!("{key}\n{}", file.display()).as_bytes()).hex();
+pub(crate) async fn accept(list: &ApprovedList, key: &PublicKey, data: &Path) -> Result<Accepted, Failure> {
+    let (list, key, data) = (list.clone(), key.clone(), data.to_owned());
+    let accepted = tokio::task::spawn_blocking(move || accept_blocking(&list, &key, &data)).await;
+    accepted.context("cannot check the list of approved digests")?
+}
+
+fn accept_blocking(list: &ApprovedList, key: &PublicKey, data: &Path) -> Result<Accepted, Failure> {
     let folder = data.join("approvals");
-    let state = folder.join(name);
-    let cannot = || format!("cannot remember the version of `{}`", file.display());
+    let state = folder.join(Digest::sha256(key.to_string().as_bytes()).hex());
+    let cannot = || "cannot remember the version of the list of approved digests";
     DirBuilder::new().recursive(true).mode(0o700).create(&folder).with_context(cannot)?;
-    let lock = File::open(&folder).with_context(cannot)?;
-    // Held for two small files; whoever holds it does nothing else meanwhile.
-    lock.lock().with_context(cannot)?;
+    let _lock = Lock::of(&folder, PATIENCE)?;
     let before = match bytes(&state, KEY_BYTES)? {
         Some(bytes) => Some(serde_json::from_slice::<Accepted>(&bytes).map_err(|error| {
             let error = anyhow!(error).context(format!("`{}` is damaged", state.display()));
@@ -105,37 +124,109 @@ pub(crate) fn accept(
     Ok(accepted)
 }
 
-/// Replaces a file: readers see the old one or the new one, also after a power loss.
-pub(crate) fn write(file: &Path, content: &[u8], readers: Readers) -> io::Result<()> {
-    let folder = match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let temporary = temporary(file, folder)?;
-    let mode = match readers {
-        Readers::Owner => 0o600,
-        Readers::All => 0o666,
-    };
+/// A list that nobody else changes meanwhile.
+#[derive(Debug)]
+pub(crate) struct Changing {
+    /// Where it is, behind symbolic links.
+    target: PathBuf,
+    _lock: Lock,
+}
+
+impl Changing {
+    /// Waits until nobody else changes the lists of its folder. Blocks.
+    pub(crate) fn begin(file: &Path) -> Result<Self, Failure> {
+        let target = behind_links(file).map_err(|error| {
+            let error = anyhow!(error).context(format!("cannot find `{}`", file.display()));
+            Failure::new(Status::Usage, error)
+        })?;
+        let lock = Lock::of(&folder_of(&target), PATIENCE)?;
+        Ok(Self { target, _lock: lock })
+    }
+
+    /// Puts what it is now in its place.
+    pub(crate) fn write(&self, list: &ApprovedList) -> io::Result<()> {
+        write(&self.target, &list.to_file(), Readers::All)
+    }
+}
+
+/// A folder that one process at a time has.
+#[derive(Debug)]
+struct Lock {
+    /// Closing it is what gives it back.
+    _folder: File,
+}
+
+impl Lock {
+    fn of(folder: &Path, patience: Duration) -> Result<Self, Failure> {
+        let cannot = || format!("cannot lock `{}`", folder.display());
+        let file = File::open(folder).with_context(cannot)?;
+        let began = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _folder: file }),
+                Err(TryLockError::Error(error)) => return Err(anyhow!(error).context(cannot()).into()),
+                Err(TryLockError::WouldBlock) if began.elapsed() < patience => thread::sleep(LOOKING),
+                Err(TryLockError::WouldBlock) => {
+                    let error = anyhow!("another process is at the lists in `{}`", folder.display());
+                    return Err(Failure::new(Status::Unfinished, error));
+                }
+            }
+        }
+    }
+}
+
+/// Replaces a file: readers see the old one or the new one, also after a power loss. Whoever could read the old one can read the new one.
+fn write(file: &Path, content: &[u8], readers: Readers) -> io::Result<()> {
+    let folder = folder_of(file);
+    let before = fs::metadata(file).ok().map(|before| before.permissions().mode() & 0o777);
+    let mode = before.unwrap_or_else(|| readers.mode());
+    let mut prefix = OsString::from(".");
+    prefix.push(file.file_name().ok_or(ErrorKind::InvalidInput)?);
+    prefix.push(".");
+    // Its name is nobody's who wants to be there first, and it goes when it did not become the file.
+    let mut temporary = tempfile::Builder::new()
+        .prefix(&prefix)
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(&folder)?;
+    temporary.write_all(content)?;
+    if before.is_some() {
+        // What this process's mask has taken away was there before.
+        temporary.as_file().set_permissions(Permissions::from_mode(mode))?;
+    }
+    temporary.as_file().sync_all()?;
+    temporary.persist(file)?;
+    File::open(&folder)?.sync_all()
+}
+
+/// Writes a file that nobody has written before.
+pub(crate) fn create(file: &Path, content: &[u8], readers: Readers) -> io::Result<()> {
+    let mut writer = OpenOptions::new().write(true).create_new(true).mode(readers.mode()).open(file)?;
     let written = (|| {
-        let mut writer = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
         writer.write_all(content)?;
         writer.sync_all()?;
-        fs::rename(&temporary, file)?;
-        File::open(folder)?.sync_all()
+        File::open(folder_of(file))?.sync_all()
     })();
     if written.is_err() {
         // The error that is returned says more than one of this.
-        let _ = fs::remove_file(&temporary);
+        let _ = fs::remove_file(file);
     }
     written
 }
 
-/// A name of this process's own beside the file.
-fn temporary(file: &Path, folder: &Path) -> io::Result<PathBuf> {
-    let mut name = OsString::from(".");
-    name.push(file.file_name().ok_or(ErrorKind::InvalidInput)?);
-    name.push(format!(".{}", std::process::id()));
-    Ok(folder.join(name))
+fn folder_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// The file itself where there is a symbolic link to it, which is to stay one.
+fn behind_links(file: &Path) -> io::Result<PathBuf> {
+    match fs::symlink_metadata(file) {
+        Ok(found) if found.is_symlink() => fs::canonicalize(file),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(file.to_owned()),
+    }
 }
 
 /// The error for a list that is not there.
@@ -168,4 +259,19 @@ fn bytes(file: &Path, limit: u64) -> Result<Option<Vec<u8>>, Failure> {
     let mut bytes = Vec::new();
     reader.take(limit + 1).read_to_end(&mut bytes).map_err(cannot)?;
     Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_waits_for_another_one_and_no_longer_than_it_has_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = Lock::of(folder.path(), Duration::ZERO).unwrap();
+        let failure = Lock::of(folder.path(), Duration::ZERO).unwrap_err();
+        assert_eq!(failure.status, Status::Unfinished);
+        drop(held);
+        Lock::of(folder.path(), Duration::ZERO).unwrap();
+    }
 }

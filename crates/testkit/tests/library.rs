@@ -351,6 +351,46 @@ async fn a_hundred_at_once_share_a_folder_and_no_port() {
     println!("100 at once: all in {all:?}; ready after {:?} (median), {:?} (slowest)", ready[50], ready[99]);
 }
 
+/// Nothing of a start is waited for by time or by trying: on a runtime that has neither timers nor sockets it gets to its end, and the first
+/// connection is answered. The registry that this comes from needed a Docker daemon, and seconds.
+#[test]
+fn d4_2_a_start_needs_no_daemon_and_waits_for_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for storage in [Storage::Memory, Storage::TemporaryFolder] {
+        let registry = runtime.block_on(TestRegistry::builder().storage(storage).start()).unwrap();
+        assert_eq!(exchange(registry.address(), "GET", "/v2/", "", b"").status, 200);
+    }
+}
+
+/// There the port was chosen first and bound later, by somebody else, on every interface.
+#[test]
+fn d4_2_the_port_is_bound_when_it_is_known_and_on_loopback_alone() {
+    let registry = blocking::TestRegistry::start().unwrap();
+    let address = registry.address();
+    assert_eq!(address.ip(), std::net::Ipv4Addr::LOCALHOST);
+    let taken = std::net::TcpListener::bind(address).unwrap_err();
+    assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
+    // The same port of another address of this machine is free: what listens does not listen there.
+    std::net::TcpListener::bind(("127.0.0.2", address.port())).unwrap();
+}
+
+/// Images were kept among the sources there. Here tests make them.
+#[test]
+fn d4_2_no_image_is_kept_among_the_sources() {
+    let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR"))];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let (path, metadata) = entry.map(|entry| (entry.path(), entry.metadata().unwrap())).unwrap();
+            if metadata.is_dir() {
+                assert_ne!(path.file_name().unwrap(), "blobs", "{}", path.display());
+                folders.push(path);
+            } else {
+                assert!(metadata.len() < 256 << 10, "{}", path.display());
+            }
+        }
+    }
+}
+
 /// One after the other, as most tests start them. Printed and not judged.
 #[tokio::test]
 async fn one_is_ready_soon() {

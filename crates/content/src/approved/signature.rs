@@ -26,6 +26,11 @@ impl PublicKey {
         key.try_into().map(Self).map_err(|_| wrong("it has another length"))
     }
 
+    /// Reads what [`Display`](fmt::Display) writes.
+    pub(super) fn from_base64(text: &str) -> Option<Self> {
+        BASE64_STANDARD.decode(text).ok()?.try_into().ok().map(Self)
+    }
+
     /// The same file again.
     pub fn to_pem(&self) -> String {
         written("PUBLIC KEY", &[&PUBLIC_PREFIX[..], &self.0].concat())

@@ -1,6 +1,9 @@
 //! Files of approved digests: what they say, what they do not, and who may change them.
 
-use super::*;
+use pier_oci::Platform;
+
+use super::{written::FORMAT, *};
+use crate::DigestKind;
 
 const A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const B: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -91,15 +94,15 @@ fn what_is_malformed_approves_nothing() {
 #[test]
 fn an_empty_list_approves_nothing() {
     assert_eq!(digests(&list("{\"approved_hashes\":[]}"), Choice::Newest, NOW), Err(ApprovedError::Empty));
-    let empty = ApprovedList::new(Form::Pier);
+    let empty = ApprovedList::new();
     assert_eq!(digests(&empty, Choice::Any, NOW), Err(ApprovedError::Empty));
 }
 
 #[test]
 fn what_is_out_of_its_time_or_for_another_platform_does_not_count() {
-    let mut list = ApprovedList::new(Form::Pier);
-    list.add(ApprovedEntry { not_after: Some(time("2026-11-21T09:00:00Z").unwrap()), ..entry(A) });
-    list.add(ApprovedEntry { not_before: Some(time("2026-11-21T09:00:02Z").unwrap()), ..entry(B) });
+    let mut list = ApprovedList::new();
+    list.add(ApprovedEntry { not_after: Some(time("2026-11-21T09:00:00Z").unwrap()), ..entry(A) }).unwrap();
+    list.add(ApprovedEntry { not_before: Some(time("2026-11-21T09:00:02Z").unwrap()), ..entry(B) }).unwrap();
     assert_eq!(digests(&list, Choice::Any, "2026-11-21T09:00:00Z").unwrap(), [A]);
     assert_eq!(
         digests(&list, Choice::Any, "2026-11-21T09:00:01Z"),
@@ -112,16 +115,16 @@ fn what_is_out_of_its_time_or_for_another_platform_does_not_count() {
         Err(ApprovedError::NotListed { digest: digest(A) })
     );
 
-    let mut list = ApprovedList::new(Form::Pier);
+    let mut list = ApprovedList::new();
     let arm = Approval { platform: Some(platform("linux/arm64")), ..Approval::of(digest(B)) };
-    list.add(entry(A));
-    list.add(ApprovedEntry::new(arm));
+    list.add(entry(A)).unwrap();
+    list.add(ApprovedEntry::new(arm)).unwrap();
     assert_eq!(digests(&list, Choice::Newest, NOW).unwrap(), [A]);
 }
 
 /// Everything that an entry can say.
 fn full() -> ApprovedList {
-    let mut list = ApprovedList::new(Form::Pier);
+    let mut list = ApprovedList::new();
     list.add(ApprovedEntry {
         approval: Approval {
             digest: digest(A),
@@ -131,7 +134,8 @@ fn full() -> ApprovedList {
         not_before: Some(time("2026-11-21T00:00:00Z").unwrap()),
         not_after: Some(time("2027-01-01T00:00:00Z").unwrap()),
         note: Some("release \"12\"".to_owned()),
-    });
+    })
+    .unwrap();
     list
 }
 
@@ -154,14 +158,14 @@ fn changes_raise_the_version_and_undo_the_signature() {
     let mut list = full();
     list.sign(&SigningKey::generate().unwrap()).unwrap();
     assert!(list.signed_by().is_some());
-    list.add(entry(B));
-    assert_eq!((list.version, list.signed_by()), (2, None));
-    list.add(entry(B));
-    assert_eq!((list.version, list.entries.len()), (3, 2));
-    assert!(!list.remove(&Digest::sha256(b"other")));
-    assert_eq!(list.version, 3);
-    assert!(list.remove(&digest(B)));
-    assert_eq!((list.version, list.entries.len()), (4, 1));
+    list.add(entry(B)).unwrap();
+    assert_eq!((list.version(), list.signed_by()), (Some(2), None));
+    list.add(entry(B)).unwrap();
+    assert_eq!((list.version(), list.entries.len()), (Some(3), 2));
+    assert!(!list.remove(&Digest::sha256(b"other")).unwrap());
+    assert_eq!(list.version(), Some(3));
+    assert!(list.remove(&digest(B)).unwrap());
+    assert_eq!((list.version(), list.entries.len()), (Some(4), 1));
 }
 
 #[test]
@@ -173,10 +177,7 @@ fn a_signature_by_the_key_is_accepted_and_nothing_else_is() {
     let read = ApprovedList::parse(&list.to_file()).unwrap();
     let accepted = Accepted { version: 1, digest: list.digest() };
     assert_eq!(read.accept(&mine.public(), None).unwrap(), accepted);
-    assert_eq!(
-        read.accept(&other.public(), None),
-        Err(ApprovedError::AnotherKey { key: mine.public().to_string() })
-    );
+    assert_eq!(read.accept(&other.public(), None), Err(ApprovedError::AnotherKey { key: mine.public() }));
     // Whoever changes the list cannot sign it, nor say that somebody else has.
     let text = String::from_utf8(list.to_file()).unwrap();
     for (from, to) in [
@@ -203,7 +204,7 @@ fn a_version_never_goes_back_and_is_one_list() {
     let mut old = full();
     old.sign(&key).unwrap();
     let mut new = full();
-    new.add(entry(B));
+    new.add(entry(B)).unwrap();
     new.sign(&key).unwrap();
     let accepted = old.accept(&key.public(), None).unwrap();
     assert_eq!(old.accept(&key.public(), Some(&accepted)).unwrap(), accepted);
@@ -213,7 +214,7 @@ fn a_version_never_goes_back_and_is_one_list() {
         Err(ApprovedError::RolledBack { found: 1, accepted: 2 })
     );
     let mut other = full();
-    other.add(entry("sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"));
+    other.add(entry("sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc")).unwrap();
     other.sign(&key).unwrap();
     assert_eq!(other.accept(&key.public(), Some(&accepted)), Err(ApprovedError::Forked { version: 2 }));
 }
@@ -239,11 +240,89 @@ fn keys_are_read_as_openssl_writes_them() {
 
 #[test]
 fn a_bare_list_cannot_be_signed() {
-    let mut list = ApprovedList::new(Form::Bare);
-    list.add(entry(A));
-    assert!(matches!(list.sign(&SigningKey::generate().unwrap()), Err(ApprovedError::Malformed { .. })));
+    let mut list = ApprovedList::bare();
+    list.add(entry(A)).unwrap();
     assert_eq!(
-        (list.version, list.to_file()),
-        (0, format!("{{\n  \"approved_hashes\": [\n    \"{A}\"\n  ]\n}}\n").into_bytes())
+        list.sign(&SigningKey::generate().unwrap()),
+        Err(ApprovedError::NoPlace { what: "a signature" })
     );
+    let end = time(NOW).unwrap();
+    assert!(matches!(list.expire(end), Err(ApprovedError::NoPlace { .. })));
+    assert!(matches!(list.add_in_place(entry(B), end), Err(ApprovedError::NoPlace { .. })));
+    assert_eq!(
+        (list.version(), list.to_file()),
+        (None, format!("{{\n  \"approved_hashes\": [\n    \"{A}\"\n  ]\n}}\n").into_bytes())
+    );
+}
+
+#[test]
+fn a_list_counts_until_it_expires() {
+    let key = SigningKey::generate().unwrap();
+    let mut list = full();
+    list.sign(&key).unwrap();
+    let before = list.accept(&key.public(), None).unwrap();
+    let end = time("2026-12-01T00:00:00Z").unwrap();
+    list.expire(end).unwrap();
+    // Another end is another list.
+    assert_eq!((list.version(), list.expires(), list.signed_by()), (Some(2), Some(end), None));
+    list.sign(&key).unwrap();
+    list.expire(end).unwrap();
+    assert_eq!(list.version(), Some(2), "it is the same end");
+    let read = ApprovedList::parse(&list.to_file()).unwrap();
+    assert_eq!(read, list);
+    read.accept(&key.public(), Some(&before)).unwrap();
+    assert_eq!(digests(&read, Choice::Newest, "2026-12-01T00:00:00Z").unwrap(), [A]);
+    let expired = ApprovedError::Expired { expires: end };
+    for choice in [Choice::Newest, Choice::Any, Choice::Override(&digest(A))] {
+        assert_eq!(digests(&read, choice, "2026-12-01T00:00:01Z"), Err(expired.clone()));
+    }
+    assert!(expired.is_distrust());
+    assert_eq!(expired.to_string(), "the list of approved digests expired at 2026-12-01T00:00:00Z");
+    // Who carries it cannot have it count for longer.
+    let text = String::from_utf8(list.to_file()).unwrap();
+    for (from, to) in [("2026-12-01", "2036-12-01"), ("  \"expires\": \"2026-12-01T00:00:00Z\",\n", "")] {
+        assert!(text.contains(from), "{text}");
+        let changed = ApprovedList::parse(text.replace(from, to).as_bytes()).unwrap();
+        assert_eq!(changed.accept(&key.public(), None), Err(ApprovedError::BadSignature), "{from}");
+    }
+}
+
+#[test]
+fn what_was_approved_before_counts_for_a_while_beside_the_new_one() {
+    let mut list = ApprovedList::new();
+    let arm = Approval { platform: Some(platform("linux/arm64")), ..Approval::of(digest(A)) };
+    list.add(ApprovedEntry::new(arm)).unwrap();
+    let soon = time("2026-11-22T00:00:00Z").unwrap();
+    list.add(ApprovedEntry { not_after: Some(soon), ..entry(A) }).unwrap();
+    list.add(entry(&Digest::sha256(b"older").to_string())).unwrap();
+    let end = time("2026-11-28T09:00:00Z").unwrap();
+    list.add_in_place(entry(B), end + Duration::from_millis(500)).unwrap();
+    let ends: Vec<_> = list.entries().iter().map(|entry| entry.not_after).collect();
+    // The new one has no end, an earlier end stays, and what is for another platform has nothing to do with it.
+    assert_eq!(ends, [None, Some(end), Some(soon), None]);
+    assert_eq!(list.version(), Some(4));
+    assert_eq!(ApprovedList::parse(&list.to_file()).unwrap(), list);
+}
+
+#[test]
+fn a_version_does_not_begin_anew() {
+    let text = format!("{{\"format\":\"{FORMAT}\",\"version\":{},\"approved\":[]}}", u64::MAX);
+    let mut list = list(&text);
+    assert_eq!(list.add(entry(A)), Err(ApprovedError::LastVersion));
+    assert_eq!(list.expire(time(NOW).unwrap()), Err(ApprovedError::LastVersion));
+    assert_eq!((list.entries(), list.version(), list.expires()), (&[][..], Some(u64::MAX), None));
+}
+
+#[test]
+fn what_stands_in_a_file_gives_a_terminal_no_orders() {
+    let with = |key: &str| {
+        format!(
+            "{{\"format\":\"{FORMAT}\",\"version\":1,\"approved\":[],\
+             \"signature\":{{\"key\":\"{key}\",\"value\":\"\"}}}}"
+        )
+    };
+    malformed(&with("\\u001b[2J"), "`\\u{1b}[2J` is no key");
+    malformed(&with("AAAA"), "`AAAA` is no key");
+    malformed("{\"\\u001b[2J\":1}", "unknown field `\\u{1b}[2J`");
+    malformed("{\"format\":\"\\u202e\",\"version\":1,\"approved\":[]}", "`\\u{202e}`");
 }

@@ -1,6 +1,6 @@
 //! Each packing, whole and broken.
 
-use std::io::Write as _;
+use std::io::{BufReader, Write as _};
 
 use flate2::{Compression as Level, write::GzEncoder};
 
@@ -36,7 +36,7 @@ fn inflate(packed: &[u8], limit: u64) -> io::Result<(Compression, Vec<u8>)> {
     let mut reader = Inflate::new(packed, limit)?;
     reader.read_to_end(&mut whole)?;
     let mut dripped = Vec::new();
-    Inflate::unbuffered(Dripping(packed), limit)?.read_to_end(&mut dripped)?;
+    Inflate::new(BufReader::new(Dripping(packed)), limit)?.read_to_end(&mut dripped)?;
     assert!(dripped == whole, "the same in any pieces");
     Ok((reader.compression(), whole))
 }

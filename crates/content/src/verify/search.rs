@@ -1,22 +1,24 @@
-//! Which image has an approved config.
+//! Which image has an approved digest.
 //!
-//! A config's digest is what some call the image's, and no registry can be asked for it: it is found by looking through what tags name.
+//! A config's digest is what some call the image's, and no registry can be asked for it: it is found by looking through what tags name. The
+//! digests of indexes and manifests are found on the way.
 
 use std::collections::BTreeSet;
 
-use pier_oci::{Descriptor, Digest, MAX_MANIFEST_BYTES, Platform, Repository, Selector, Tag, View};
+use pier_oci::{Descriptor, Digest, MAX_MANIFEST_BYTES, Manifest, Platform, Repository, Selector, Tag, View};
 
-use super::runs;
+use super::{Approval, DigestKind, runs};
 use crate::{
     Error, Result, Source,
     manifests::{Manifests, index_of, is_index, is_manifest},
     platform::{NESTING, is_attestation, too_deep},
 };
 
-/// What [`find_config`] found.
+/// What [`find_approved`] and [`find_config`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Search {
-    /// The tag that leads there, and the manifest that names the config; `None` when no tag does. The config itself has not been read.
+    /// The tag that leads there, and the manifest or index that is approved or names the approved config; `None` when no tag does. The config
+    /// itself has not been read.
     pub found: Option<(Tag, Descriptor)>,
     /// Tags that are not there.
     pub missing: Vec<Tag>,
@@ -34,12 +36,27 @@ pub async fn find_config(
     config: &Digest,
     platform: Option<&Platform>,
 ) -> Result<Search> {
+    let approval = Approval { kind: Some(DigestKind::Config), ..Approval::of(*config) };
+    find_approved(source, repository, tags, &[approval], platform).await
+}
+
+/// The same for whatever has or names one of the approved digests. They have to be of the algorithm that the registry names content by.
+///
+/// # Errors
+/// As [`find_config`].
+pub async fn find_approved(
+    source: &dyn Source,
+    repository: &Repository,
+    tags: &[Tag],
+    approved: &[Approval],
+    platform: Option<&Platform>,
+) -> Result<Search> {
     let mut manifests = Manifests::new(source, repository, MAX_MANIFEST_BYTES);
     let mut seen = BTreeSet::new();
     let mut missing = Vec::new();
     let mut failure: Option<Error> = None;
     for tag in tags {
-        match look_through(&mut manifests, tag, config, platform, &mut seen).await {
+        match look_through(&mut manifests, tag, approved, platform, &mut seen).await {
             Ok(Some(manifest)) => return Ok(Search { found: Some((tag.clone(), manifest)), missing }),
             Ok(None) => {}
             Err(Error::NotFound { .. }) => missing.push(tag.clone()),
@@ -57,7 +74,7 @@ pub async fn find_config(
 async fn look_through(
     manifests: &mut Manifests<'_>,
     tag: &Tag,
-    config: &Digest,
+    approved: &[Approval],
     platform: Option<&Platform>,
     seen: &mut BTreeSet<Digest>,
 ) -> Result<Option<Descriptor>> {
@@ -69,10 +86,10 @@ async fn look_through(
             if !seen.insert(manifest.digest()) {
                 continue;
             }
+            if is_approved(manifest, approved) {
+                return Ok(Some(manifest.descriptor()));
+            }
             match manifest.view() {
-                View::Image(image) if image.config.digest == *config => {
-                    return Ok(Some(manifest.descriptor()));
-                }
                 View::Image(_) => {}
                 View::Index(_) => entries.extend(candidates(manifest, platform)),
             }
@@ -95,8 +112,21 @@ async fn look_through(
     Ok(None)
 }
 
+fn is_approved(manifest: &Manifest, approved: &[Approval]) -> bool {
+    let is = |kind, digest| {
+        let meant = |approval: &Approval| approval.kind.is_none_or(|approved| approved == kind);
+        approved.iter().any(|approval| approval.digest == digest && meant(approval))
+    };
+    match manifest.view() {
+        View::Index(_) => is(DigestKind::Index, manifest.digest()),
+        View::Image(image) => {
+            is(DigestKind::Manifest, manifest.digest()) || is(DigestKind::Config, image.config.digest)
+        }
+    }
+}
+
 /// What an index lists that may be or lead to an image for the platform.
-fn candidates(manifest: &pier_oci::Manifest, platform: Option<&Platform>) -> Vec<Descriptor> {
+fn candidates(manifest: &Manifest, platform: Option<&Platform>) -> Vec<Descriptor> {
     let entries = index_of(manifest).map(|index| &*index.manifests).unwrap_or_default();
     let fits = |entry: &&Descriptor| match (platform, &entry.platform) {
         (Some(wanted), Some(found)) => runs(wanted, found),

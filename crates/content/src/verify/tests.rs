@@ -10,8 +10,8 @@ use super::*;
 use crate::{
     Assurance, ByteRange, Fallback, Opened,
     fixtures::{
-        CONFIG, IMAGE, LAYER, Shelf, digest, entry_for, named, parse, platform, reference, repository, tag,
-        unavailable,
+        CONFIG, IMAGE, LAYER, Shelf, digest, entry, entry_for, named, parse, platform, reference, repository,
+        tag, unavailable,
     },
 };
 
@@ -76,8 +76,12 @@ async fn ask(source: &dyn Source, tag: &str, options: &VerifyOptions) -> Result<
 
 #[track_caller]
 fn approved_as(outcome: Result<Verification>, expected: Digest, kind: DigestKind) {
-    let verdict = outcome.unwrap().verdict;
-    assert_eq!(verdict, Verdict::Approved { approval: Approval::of(expected), kind });
+    match outcome.unwrap().verdict {
+        Verdict::Approved { approval, kind: found, .. } => {
+            assert_eq!((approval, found), (Approval::of(expected), kind));
+        }
+        refused @ Verdict::Refused(_) => panic!("{refused:?}"),
+    }
 }
 
 #[track_caller]
@@ -165,7 +169,7 @@ async fn what_is_not_approved_is_told_before_a_layer_is_fetched() {
 #[tokio::test]
 async fn the_links_say_what_was_hashed_and_who_gave_it() {
     let Subject { shelf, index, manifest, config, layers, diff_ids } = subject();
-    let approved = [config];
+    let approved = [manifest];
     for (depth, hashed) in [(Depth::Config, 3), (Depth::Layers, 5), (Depth::DiffIds, 7)] {
         let found = ask(&shelf, "index", &options(&approved, depth)).await.unwrap();
         let links: Vec<(LinkKind, Digest)> =
@@ -275,7 +279,7 @@ async fn a_line_that_breaks_is_gone_on_with() {
     let retrying = crate::Retrying::new(shelf.clone(), policy);
     let outcome = ask(&retrying, "index", &options(&[config], Depth::DiffIds)).await;
     approved_as(outcome, config, DigestKind::Config);
-    let all: usize = shelf.blobs.values().map(bytes::Bytes::len).sum();
+    let all: usize = shelf.blobs.values().map(Bytes::len).sum();
     assert_eq!(shelf.served.load(SeqCst), all, "no byte comes twice");
 }
 
@@ -329,6 +333,30 @@ async fn what_a_mirror_lies_about_is_fetched_from_the_registry() {
     let options = options(&[config], Depth::DiffIds);
     let both = Fallback::new(std::sync::Arc::new(Liar(other)), vec![std::sync::Arc::new(honest)]);
     approved_as(ask(&both, "index", &options).await, config, DigestKind::Config);
+    // Nobody whose bytes were thrown away is said to have given them.
+    let (Subject { shelf: honest, manifest, .. }, Subject { shelf: other, .. }) = (subject(), subject());
+    let origins = Origins::default();
+    let progress = origins.listening(&Progress::default());
+    let insisting = |source: std::sync::Arc<dyn Source>| -> std::sync::Arc<dyn Source> {
+        let policy = crate::RetryPolicy {
+            progress: progress.clone(),
+            ..crate::RetryPolicy::new(crate::Jitter::none())
+        };
+        std::sync::Arc::new(crate::Retrying::new(source, policy))
+    };
+    let liar = insisting(std::sync::Arc::new(Liar(other)));
+    let both = Fallback::new(liar, vec![insisting(std::sync::Arc::new(honest))]);
+    let options = VerifyOptions { origins, ..self::options(&[manifest], Depth::DiffIds) };
+    let found = verify(&both, &reference("host.example/app:image"), &options, &progress).await.unwrap();
+    let from = |kind| {
+        let links = found.links.iter().filter(|link| link.kind == kind);
+        links.map(|link| link.from.clone().unwrap()).collect::<Vec<_>>()
+    };
+    // The liar's manifests are right.
+    assert_eq!(from(LinkKind::Manifest), ["liar"]);
+    assert_eq!(from(LinkKind::Config), ["shelf"]);
+    assert_eq!(from(LinkKind::Layer), ["shelf", "shelf"]);
+    assert_eq!(from(LinkKind::DiffId), ["shelf", "shelf"]);
     // A source that says of itself that it has verified everything is believed as little as any other.
     let alone = Liar(subject().shelf);
     assert!(matches!(ask(&alone, "index", &options).await.unwrap_err(), Error::Integrity { .. }));
@@ -460,19 +488,139 @@ async fn trap_an_index_without_platforms() {
     assert_eq!((found.0, found.1.digest), (tag("two"), approved[0]));
 }
 
+const ARTIFACT: &str = "application/vnd.example.thing";
+
 #[tokio::test]
 async fn the_config_of_an_artifact_is_hashed_too() {
-    const ARTIFACT: &str = "application/vnd.example.thing";
     let mut shelf = Shelf::default();
     let (config, layer) = (shelf.blob(ARTIFACT, b"{}"), shelf.blob(LAYER, b"one"));
     let artifact =
         shelf.keep(&json!({ "schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": [layer] }));
     shelf.tag("artifact", &artifact);
-    let config = named(&config);
-    let outcome = ask(&shelf, "artifact", &options(&[config], Depth::DiffIds)).await;
-    approved_as(outcome, config, DigestKind::Config);
-    shelf.blobs.insert(config, "[]".into());
-    integrity(ask(&shelf, "artifact", &options(&[config], Depth::Config)).await, config);
+    let manifest = named(&artifact);
+    let outcome = ask(&shelf, "artifact", &options(&[manifest], Depth::Layers)).await.unwrap();
+    assert!(outcome.links.iter().all(|link| link.from.is_some()));
+    assert!(matches!(outcome.verdict, Verdict::Approved { binds: Binds::Image, .. }));
+    shelf.blobs.insert(named(&config), "[]".into());
+    integrity(ask(&shelf, "artifact", &options(&[manifest], Depth::Config)).await, named(&config));
+}
+
+/// Whoever writes a manifest writes the media type of the config, and could have nobody look into it.
+#[tokio::test]
+async fn what_only_the_config_of_an_image_says_is_not_taken_for_granted_without_one() {
+    let mut shelf = Shelf::default();
+    let layer = shelf.blob(LAYER, b"evil");
+    let mut config = shelf.blob(CONFIG, &config_for("arm64", &[digest(b"good")]));
+    config["mediaType"] = ARTIFACT.into();
+    let image =
+        shelf.keep(&json!({ "schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": [layer] }));
+    let index = shelf.index(&[entry_for(image.clone(), "linux/amd64")]);
+    shelf.tag("image", &image);
+    shelf.tag("index", &index);
+    let refused = |untold| Refusal::NoImage { media_type: ARTIFACT.parse().unwrap(), untold };
+    let (manifest, config) = ([named(&image)], [named(&config)]);
+    for tag in ["image", "index"] {
+        for depth in [Depth::Config, Depth::Layers, Depth::DiffIds] {
+            let outcome = ask(&shelf, tag, &options(&config, depth)).await;
+            refused_for(outcome, &refused(Untold::Layers));
+        }
+        let outcome = ask(&shelf, tag, &options(&manifest, Depth::DiffIds)).await;
+        refused_for(outcome, &refused(Untold::DiffIds));
+        let wanted = Wanted::Platform(platform("linux/amd64"));
+        let asked_for = VerifyOptions { wanted, ..options(&manifest, Depth::Layers) };
+        refused_for(ask(&shelf, tag, &asked_for).await, &refused(Untold::Platform));
+        approved_as(
+            ask(&shelf, tag, &options(&manifest, Depth::Layers)).await,
+            manifest[0],
+            DigestKind::Manifest,
+        );
+    }
+}
+
+/// A registry that puts other layers beside the approved config; the manifest and all layers have the digests that it says.
+fn evil(layers: &[&[u8]]) -> (Subject, Shelf) {
+    let subject = subject();
+    let mut shelf = Shelf { blobs: subject.shelf.blobs.clone(), ..Shelf::default() };
+    let config = entry(CONFIG, &subject.shelf.blobs[&subject.config]);
+    let layers: Vec<Value> = layers.iter().map(|layer| shelf.blob(GZIP, layer)).collect();
+    let image =
+        shelf.keep(&json!({ "schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": layers }));
+    shelf.tag("image", &image);
+    let index = shelf.index(&[entry_for(image, "linux/amd64")]);
+    shelf.tag("index", &index);
+    (subject, shelf)
+}
+
+#[tokio::test]
+async fn other_layers_beside_an_approved_config_are_found_out_by_their_diff_ids() {
+    let (Subject { config, diff_ids, .. }, shelf) = evil(&[&[1; 1000], &gzip(b"evil")]);
+    for tag in ["image", "index"] {
+        for depth in [Depth::Layers, Depth::DiffIds] {
+            integrity(ask(&shelf, tag, &options(&[config], depth)).await, diff_ids[1]);
+        }
+    }
+    // Whoever looks at no layer is told that nothing is said of them.
+    let found = ask(&shelf, "image", &options(&[config], Depth::Config)).await.unwrap();
+    assert!(matches!(found.verdict, Verdict::Approved { binds: Binds::Config, .. }));
+    // In another order it is another image.
+    let (Subject { config, diff_ids, .. }, shelf) = evil(&[&gzip(&[2; 3000]), &[1; 1000]]);
+    integrity(ask(&shelf, "image", &options(&[config], Depth::Layers)).await, diff_ids[0]);
+    // And more or fewer are refused by their number.
+    for layers in [&[&[1; 1000][..]][..], &[&[1; 1000], &gzip(&[2; 3000]), &gzip(b"evil")]] {
+        let (Subject { config, .. }, shelf) = evil(layers);
+        for depth in [Depth::Config, Depth::Layers] {
+            let outcome = ask(&shelf, "image", &options(&[config], depth)).await;
+            assert!(matches!(outcome, Err(Error::Invalid { .. })), "{outcome:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_approval_binds_what_its_digest_names() {
+    let Subject { shelf, index, manifest, config, .. } = subject();
+    for (approved, depth, reached, bound) in [
+        (vec![index], Depth::Config, Depth::Config, Binds::Image),
+        (vec![manifest], Depth::Layers, Depth::Layers, Binds::Image),
+        (vec![manifest], Depth::DiffIds, Depth::DiffIds, Binds::Image),
+        (vec![config, manifest], Depth::Layers, Depth::Layers, Binds::Image),
+        (vec![config], Depth::Config, Depth::Config, Binds::Config),
+        (vec![config], Depth::Layers, Depth::DiffIds, Binds::DiffIds),
+        (vec![config], Depth::DiffIds, Depth::DiffIds, Binds::DiffIds),
+    ] {
+        let found = ask(&shelf, "index", &options(&approved, depth)).await.unwrap();
+        match found.verdict {
+            Verdict::Approved { binds, .. } => assert_eq!((found.depth, binds), (reached, bound)),
+            refused @ Verdict::Refused(_) => panic!("{refused:?}"),
+        }
+    }
+    let refused = ask(&shelf, "index", &options(&[digest(b"no")], Depth::DiffIds)).await.unwrap();
+    assert_eq!(refused.depth, Depth::Config, "no layer was looked at");
+}
+
+/// A layer that is packed in another way is another manifest with the same config.
+#[tokio::test]
+async fn an_image_that_was_packed_anew_is_still_the_one_with_this_config() {
+    let (Subject { config, manifest, .. }, shelf) = evil(&[&gzip(&[1; 1000]), &[2; 3000]]);
+    let found = ask(&shelf, "image", &options(&[config], Depth::Layers)).await.unwrap();
+    assert_ne!(found.chain.manifest.digest(), manifest);
+    assert!(matches!(found.verdict, Verdict::Approved { binds: Binds::DiffIds, .. }));
+}
+
+#[tokio::test]
+async fn digests_by_another_algorithm_are_computed_once_for_any_number_of_approvals() {
+    let Subject { shelf, manifest, .. } = subject();
+    let of = |number: u32| Digest::of(Algorithm::Sha512, &number.to_le_bytes());
+    let mut approved: Vec<Digest> = (0..2000).map(of).collect();
+    let expected = Digest::of(Algorithm::Sha512, shelf.manifests[&manifest].bytes());
+    approved.push(expected);
+    let approved = options(&approved, Depth::Config);
+    let reference = reference("host.example/app:index");
+    let (mut manifests, root) = root(&shelf, &reference).await.unwrap();
+    let (platform, progress) = (platform("linux/amd64"), Progress::default());
+    let chain = chain(&shelf, &mut manifests, &root, &platform, &progress).await.unwrap();
+    let computed = digests(&chain, &approved.approved).await.unwrap();
+    assert_eq!(computed.iter().map(|(_, digests)| digests.len()).collect::<Vec<_>>(), [2, 2, 2]);
+    approved_as(ask(&shelf, "index", &approved).await, expected, DigestKind::Manifest);
 }
 
 /// Two indexes with images for two platforms each; the last image is in both.
@@ -519,6 +667,30 @@ async fn a_config_is_found_through_tags_in_their_order() {
     let nested = [tag("nested")];
     let found = find_config(&shelf, &repository, &nested, &configs[0], Some(&amd64)).await.unwrap().found;
     assert_eq!(found.unwrap().1.digest, images[0]);
+}
+
+#[tokio::test]
+async fn whatever_is_approved_is_found_through_tags() {
+    let (shelf, configs, images) = tagged();
+    let repository = repository("host.example/app");
+    let tags = [tag("new"), tag("old")];
+    let find = async |approved: &[Approval]| {
+        let found = find_approved(&shelf, &repository, &tags, approved, None).await.unwrap().found;
+        found.map(|(tag, manifest)| (tag.to_string(), manifest.digest))
+    };
+    let old = (shelf.tags["old"], "old".to_owned());
+    for (approved, expected) in [
+        (old.0, Some((old.1.clone(), old.0))),
+        (images[0], Some((old.1.clone(), images[0]))),
+        (configs[0], Some((old.1.clone(), images[0]))),
+        (digest(b"another"), None),
+    ] {
+        assert_eq!(find(&[Approval::of(digest(b"none")), Approval::of(approved)]).await, expected);
+    }
+    let of_kind = |kind, digest| Approval { kind: Some(kind), ..Approval::of(digest) };
+    assert_eq!(find(&[of_kind(DigestKind::Manifest, configs[0])]).await, None);
+    assert_eq!(find(&[of_kind(DigestKind::Config, images[0])]).await, None);
+    assert_eq!(find(&[of_kind(DigestKind::Manifest, old.0)]).await, None);
 }
 
 #[tokio::test]

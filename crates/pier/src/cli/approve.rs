@@ -5,7 +5,10 @@
     reason = "these comments are shown as help, where brackets hold what may be left out"
 )]
 
-use std::{path::PathBuf, time::SystemTime};
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use clap::{Args, Subcommand};
 use pier_oci::{Digest, Platform};
@@ -53,11 +56,14 @@ pub(crate) struct ApproveAdd {
     /// Only until then
     #[arg(long, value_name = "TIME", value_parser = pier_content::approved::time)]
     pub(crate) not_after: Option<SystemTime>,
+    /// What was approved before with the same --platform counts for so long beside it and no longer, as `7d`
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) grace: Option<Duration>,
     /// Why, for people
     #[arg(long, value_name = "TEXT")]
     pub(crate) note: Option<String>,
     /// Make a file that has `approved_hashes` and nothing else, for launchers that read only that
-    #[arg(long, conflicts_with_all = ["kind", "platform", "not_before", "not_after", "note"])]
+    #[arg(long, conflicts_with_all = ["kind", "platform", "not_before", "not_after", "grace", "note"])]
     pub(crate) bare: bool,
 }
 
@@ -69,6 +75,9 @@ pub(crate) struct ApproveRemove {
     /// The digest
     #[arg(value_name = "DIGEST", value_parser = pier_content::approved::bare)]
     pub(crate) digest: Digest,
+    /// Also the last one, after which the list approves nothing
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
 }
 
 #[derive(Debug, Args)]
@@ -92,6 +101,9 @@ pub(crate) struct ApproveSign {
     /// The Ed25519 private key, in PEM as `pier approve keygen` and `openssl genpkey` write it
     #[arg(long, value_name = "FILE")]
     pub(crate) key: PathBuf,
+    /// Believe the list only until then, as 2026-11-21T09:00:00Z: whoever keeps the next one back cannot have this one count for ever
+    #[arg(long, value_name = "TIME", value_parser = pier_content::approved::time)]
+    pub(crate) expires: Option<SystemTime>,
 }
 
 #[derive(Debug, Args)]

@@ -33,7 +33,7 @@ pub(crate) struct Verify {
     /// Take this digest in place of the newest; it has to be in --approved
     #[arg(long, value_name = "DIGEST", conflicts_with_all = ["approve", "find_config", "select"], value_parser = pier_content::approved::bare)]
     pub(crate) r#override: Option<Digest>,
-    /// Take this digest when there is no file --approved, and only then; an override is refused then
+    /// Take this digest when there is no file --approved, and only then; --override does not count then
     #[arg(long, value_name = "DIGEST", conflicts_with_all = ["approve", "find_config"], value_parser = pier_content::approved::bare)]
     pub(crate) default: Option<Digest>,
     /// Believe --approved only if it is signed by this public key, in PEM, and not older than what was accepted before
@@ -48,7 +48,7 @@ pub(crate) struct Verify {
     /// Which image of an index; one that stands alone has to be for it, too [default: the one for this machine]
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
     pub(crate) platform: Option<Platform>,
-    /// How far down the bytes are hashed [default: config, and layers with --offline or --pull]
+    /// How far down the bytes are hashed [default: config, and layers with --offline or --pull]; layers of an image whose config alone is approved are unpacked, too
     #[arg(long, value_name = "DEPTH")]
     pub(crate) depth: Option<Depth>,
     /// Look at the store only, at what is on its disk
@@ -57,11 +57,11 @@ pub(crate) struct Verify {
     /// Bring what was verified into the store, by its digest, and verify it there
     #[arg(long, conflicts_with = "offline")]
     pub(crate) pull: bool,
-    /// Look through --tags for the image that has this config, and take that
+    /// Look through --tags for the image that has this config, and take that; as --approve with --kind config and --tags
     #[arg(long, value_name = "DIGEST", conflicts_with_all = ["approve", "approved", "kind"])]
     pub(crate) find_config: Option<Digest>,
-    /// The tags to look through, in this order [default: the one of REF]
-    #[arg(long, value_name = "TAG,…", value_delimiter = ',', conflicts_with_all = ["approve", "approved"])]
+    /// Look through these tags, in this order, for what is approved, and take the first that is [default: the one of REF]
+    #[arg(long, value_name = "TAG,…", value_delimiter = ',')]
     pub(crate) tags: Vec<Tag>,
     #[command(flatten)]
     pub(crate) patience: Patience,

@@ -1,24 +1,33 @@
 //! `pier approve`
 //!
-//! Each change is made on what was read, and written whole: a launcher that reads meanwhile sees the list before or the list after.
+//! Each change is made on what was read while nobody else could change it, and written whole: a launcher that reads meanwhile sees the list
+//! before or the list after. Nothing else runs while a command here waits, so all of it may block.
 
 use std::{
     ffi::OsString,
+    fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, anyhow};
-use pier_content::{Approval, ApprovedEntry, ApprovedList, DigestKind, Form, approved::SigningKey};
+use pier_content::{
+    Approval, ApprovedEntry, ApprovedList, DigestKind,
+    approved::{Form, SigningKey},
+};
 use pier_oci::Digest;
 use serde::Serialize;
 
 use crate::{
-    approvals::{self, Readers},
+    approvals::{self, Changing, Readers},
     cli::{self, Approve, ApproveAdd, ApproveKeygen, ApproveList, ApproveRemove, ApproveSign, Approving},
     failure::{Failure, Status},
     output::{self, Output},
 };
+
+/// From 1970 to the year 10000: what is before that can be written as a time.
+const LAST_TIME: Duration = Duration::from_hours(70_389_528);
 
 /// A list, as it is now.
 #[derive(Debug, Serialize)]
@@ -28,6 +37,8 @@ struct Report {
     digest: Digest,
     /// `null` of a bare list.
     version: Option<u64>,
+    /// Until when it counts; `null` when that has no end.
+    expires: Option<String>,
     /// The key that it says; checked only if one was given.
     signed_by: Option<String>,
     approved: Vec<Entry>,
@@ -55,9 +66,10 @@ pub(crate) fn run(options: &Approve, output: &Output) -> Result<Status, Failure>
 }
 
 fn add(options: &ApproveAdd, output: &Output) -> Result<Status, Failure> {
-    let ApproveAdd { file, digest, kind, platform, not_before, not_after, note, bare } = options;
-    let form = if *bare { Form::Bare } else { Form::Pier };
-    let mut list = approvals::read(file)?.unwrap_or_else(|| ApprovedList::new(form));
+    let ApproveAdd { file, digest, kind, platform, not_before, not_after, grace, note, bare } = options;
+    let changing = Changing::begin(file)?;
+    let new = || if *bare { ApprovedList::bare() } else { ApprovedList::new() };
+    let mut list = approvals::read(file)?.unwrap_or_else(new);
     let kind = kind.digest_kind();
     let entry = ApprovedEntry {
         approval: Approval { digest: *digest, kind, platform: platform.clone() },
@@ -65,28 +77,46 @@ fn add(options: &ApproveAdd, output: &Output) -> Result<Status, Failure> {
         not_after: *not_after,
         note: note.clone(),
     };
-    if list.form == Form::Bare && entry != ApprovedEntry::new(Approval::of(*digest)) {
+    if list.form() == Form::Bare && entry != ApprovedEntry::new(Approval::of(*digest)) {
         let error = anyhow!("`{}` is a bare list of hashes, which can say digests only", file.display());
         return Err(
             Failure::new(Status::Usage, error).with_hint("leave the options out, or begin a new file")
         );
     }
-    if list.form == Form::Pier && *bare {
+    if list.form() != Form::Bare && *bare {
         let error = anyhow!("`{}` is no bare list of hashes", file.display());
         return Err(Failure::new(Status::Usage, error).with_hint("leave out --bare, or begin a new file"));
     }
-    list.add(entry);
-    write(file, &list, output)
+    match grace {
+        None => list.add(entry)?,
+        Some(grace) => {
+            // Until the new one counts nothing takes the place of the older ones.
+            let begins = not_before.unwrap_or(UNIX_EPOCH).max(SystemTime::now());
+            let end =
+                begins.checked_add(*grace).filter(|end| *end < UNIX_EPOCH + LAST_TIME).ok_or_else(|| {
+                    Failure::new(Status::Usage, anyhow!("--grace ends at no time that a list can say"))
+                })?;
+            list.add_in_place(entry, end)?;
+        }
+    }
+    write(&changing, file, &list, output)
 }
 
 fn remove(options: &ApproveRemove, output: &Output) -> Result<Status, Failure> {
-    let ApproveRemove { file, digest } = options;
+    let ApproveRemove { file, digest, allow_empty } = options;
+    let changing = Changing::begin(file)?;
     let mut list = approvals::read_existing(file)?;
-    if !list.remove(digest) {
+    if !list.remove(digest)? {
         let error = anyhow!("`{}` does not have `{digest}`", file.display());
         return Err(Failure::new(Status::No, error));
     }
-    write(file, &list, output)
+    if list.entries().is_empty() && !*allow_empty {
+        let error = anyhow!("`{digest}` is the last that `{}` approves", file.display());
+        return Err(Failure::new(Status::Usage, error).with_hint(
+            "add the next one first; --allow-empty leaves a list with which nothing can be launched",
+        ));
+    }
+    write(&changing, file, &list, output)
 }
 
 fn list(options: &ApproveList, output: &Output) -> Result<Status, Failure> {
@@ -104,10 +134,14 @@ fn list(options: &ApproveList, output: &Output) -> Result<Status, Failure> {
 }
 
 fn sign(options: &ApproveSign, output: &Output) -> Result<Status, Failure> {
-    let ApproveSign { file, key } = options;
+    let ApproveSign { file, key, expires } = options;
+    let changing = Changing::begin(file)?;
     let mut list = approvals::read_existing(file)?;
+    if let Some(end) = expires {
+        list.expire(*end)?;
+    }
     list.sign(&approvals::signing_key(key)?)?;
-    write(file, &list, output)
+    write(&changing, file, &list, output)
 }
 
 fn keygen(options: &ApproveKeygen) -> Result<Status, Failure> {
@@ -115,25 +149,30 @@ fn keygen(options: &ApproveKeygen) -> Result<Status, Failure> {
     let mut public = OsString::from(private);
     public.push(".pub");
     let public = PathBuf::from(public);
-    for file in [private, &public] {
-        if file.exists() {
-            let error = anyhow!("`{}` is there already", file.display());
-            return Err(
-                Failure::new(Status::Usage, error).with_hint("a key that is lost cannot be made again")
-            );
-        }
-    }
     let key = SigningKey::generate()?;
-    let cannot = || format!("cannot write the key to `{}`", private.display());
-    approvals::write(private, key.to_pem()?.as_bytes(), Readers::Owner).with_context(cannot)?;
-    approvals::write(&public, key.public().to_pem().as_bytes(), Readers::All).with_context(cannot)?;
+    create(private, key.to_pem()?.as_bytes(), Readers::Owner)?;
+    if let Err(failure) = create(&public, key.public().to_pem().as_bytes(), Readers::All) {
+        // A private key without its public one is of no use, and in the way of the next attempt. The failure says more than one of this.
+        let _ = fs::remove_file(private);
+        return Err(failure);
+    }
     output::line(&public.display().to_string())?;
     Ok(Status::Done)
 }
 
-fn write(file: &Path, list: &ApprovedList, output: &Output) -> Result<Status, Failure> {
-    approvals::write(file, &list.to_file(), Readers::All)
-        .with_context(|| format!("cannot write `{}`", file.display()))?;
+/// A key is never overwritten.
+fn create(file: &Path, content: &[u8], readers: Readers) -> Result<(), Failure> {
+    approvals::create(file, content, readers).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => {
+            let error = anyhow!("`{}` is there already", file.display());
+            Failure::new(Status::Usage, error).with_hint("a key that is lost cannot be made again")
+        }
+        _ => anyhow!(error).context(format!("cannot write the key to `{}`", file.display())).into(),
+    })
+}
+
+fn write(changing: &Changing, file: &Path, list: &ApprovedList, output: &Output) -> Result<Status, Failure> {
+    changing.write(list).with_context(|| format!("cannot write `{}`", file.display()))?;
     show(file, list, output)?;
     Ok(Status::Done)
 }
@@ -144,10 +183,11 @@ fn show(file: &Path, list: &ApprovedList, output: &Output) -> Result<(), Failure
     let report = Report {
         file: file.to_owned(),
         digest: list.digest(),
-        version: (list.form == Form::Pier).then_some(list.version),
-        signed_by: list.signed_by().map(str::to_owned),
+        version: list.version(),
+        expires: list.expires().map(time),
+        signed_by: list.signed_by().map(ToString::to_string),
         approved: list
-            .entries
+            .entries()
             .iter()
             .map(|entry| Entry {
                 digest: entry.approval.digest,
@@ -166,7 +206,8 @@ fn show(file: &Path, list: &ApprovedList, output: &Output) -> Result<(), Failure
 fn text(report: &Report) -> String {
     let version = report.version.map_or_else(|| "-".to_owned(), |version| version.to_string());
     let signed = report.signed_by.as_deref().unwrap_or("nobody");
-    let head = format!("list {}\nversion {version}, signed by {signed}\n", report.digest);
+    let expires = report.expires.as_ref().map_or_else(String::new, |end| format!(", expires {end}"));
+    let head = format!("list {}\nversion {version}, signed by {signed}{expires}\n", report.digest);
     let rows: Vec<Vec<String>> = report
         .approved
         .iter()

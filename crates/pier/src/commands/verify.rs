@@ -7,11 +7,14 @@ use std::{borrow::Cow, path::Path, sync::Arc, time::SystemTime};
 
 use anyhow::anyhow;
 use pier_content::{
-    Approval, ApprovedError, Choice, CopyOptions, Depth, DigestKind, Form, Link, LinkKind, Origins,
-    Platforms, Progress, Search, StoreRepository, StoreTarget, Verdict, Verification, VerifyOptions, Wanted,
-    copy, find_config,
+    Approval, ApprovedError, Binds, ChainLink, Completeness, CopyOptions, DigestKind, Error, LinkKind,
+    Origins, Platforms, Progress, StoreRepository, StoreTarget, Subject, Target as _, Verdict, Verification,
+    VerifyOptions, Wanted,
+    approved::Choice,
+    copy,
+    verify::{Depth, Search, find_approved},
 };
-use pier_oci::{Digest, MediaType, Reference, Tag};
+use pier_oci::{Digest, MediaType, Platform, Reference, Selector, Tag};
 use serde::Serialize;
 
 use super::pull::this_machine;
@@ -35,6 +38,8 @@ struct Report {
     verdict: Answer,
     /// The approved digest that was met, and as what.
     approved: Option<Met>,
+    /// What that vouches for; `null` when it is refused.
+    binds: Option<Binds>,
     /// Why it is refused.
     reason: Option<String>,
     /// The file that it was held against.
@@ -45,7 +50,8 @@ struct Report {
     platform: Option<String>,
     /// The tag that led to it, when tags were looked through.
     tag: Option<String>,
-    depth: &'static str,
+    /// How far down it was looked; `null` when there was nothing to look at.
+    depth: Option<Depth>,
     chain: Vec<Entry>,
 }
 
@@ -87,7 +93,7 @@ struct Entry {
 }
 
 pub(crate) async fn run(options: &Verify, config: &Config, output: &Output) -> Result<Status, Failure> {
-    let request = Request::read(options, &config.data)?;
+    let request = Request::read(options, &config.data).await?;
     let config = patient(config, &options.patience);
     let sites = Sites::new(&config, &options.registries).insisting(&options.patience);
     let reporter = Reporter::start(options.progress.progress)?;
@@ -97,6 +103,11 @@ pub(crate) async fn run(options: &Verify, config: &Config, output: &Output) -> R
     let report = outcome?;
     if report.verdict == Answer::Refused && !output.is_json() {
         return Err(refusal(&report));
+    }
+    if report.binds == Some(Binds::Config) && !output.is_json() {
+        output::note(
+            "note: only the config is approved, and nobody has looked at the layers: see --depth diff-ids",
+        );
     }
     output.data(&report, |report| report.image.clone().unwrap_or_default())?;
     Ok(match report.verdict {
@@ -126,7 +137,7 @@ struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    fn read(options: &'a Verify, data: &Path) -> Result<Self, Failure> {
+    async fn read(options: &'a Verify, data: &Path) -> Result<Self, Failure> {
         let mut place = Place::parse(&options.image)?;
         if options.offline && matches!(place, Place::Registry(_)) {
             place = Place::Store(StoredName::parse(&options.image)?);
@@ -145,7 +156,7 @@ impl<'a> Request<'a> {
             None if options.offline || options.pull => Depth::Layers,
             Some(cli::Depth::Config) | None => Depth::Config,
         };
-        let (approved, list) = approved(options, &wanted, data)?;
+        let (approved, list) = approved(options, &wanted, data).await?;
         Ok(Self { options, place, approved, list, wanted, depth })
     }
 
@@ -153,12 +164,14 @@ impl<'a> Request<'a> {
         let origins = Origins::default();
         let progress = &origins.listening(progress);
         let reading = Reading::open(&self.place, sites, progress).await?;
-        let (reference, tag) = match &self.options.find_config {
-            None => (reading.reference.clone(), None),
-            Some(config) => match self.find(&reading, config).await? {
-                (reference, Some(tag)) => (reference, Some(tag)),
-                (_, None) => return Ok(self.not_found(config)),
-            },
+        let (reference, tag) = if self.is_search() {
+            match self.find(&reading).await {
+                Ok((reference, Some(tag))) => (reference, Some(tag)),
+                Ok((_, None)) => return Ok(self.not_found()),
+                Err(error) => return Err(self.no_answer(&reading, error).await),
+            }
+        } else {
+            (reading.reference.clone(), None)
         };
         let options = VerifyOptions {
             approved: self.approved.clone(),
@@ -170,7 +183,7 @@ impl<'a> Request<'a> {
         };
         let found = match pier_content::verify(&*reading.source, &reference, &options, progress).await {
             Ok(found) => found,
-            Err(error) => return Err(reading.explain(error).await),
+            Err(error) => return Err(self.no_answer(&reading, error).await),
         };
         let approved = matches!(found.verdict, Verdict::Approved { .. });
         let found = if self.options.pull && approved {
@@ -182,16 +195,27 @@ impl<'a> Request<'a> {
         Ok(self.report(&reading, found, tag))
     }
 
-    /// The image that has a config, by its digest, and the tag that led there.
-    async fn find(&self, reading: &Reading, config: &Digest) -> Result<(Reference, Option<Tag>), Failure> {
+    /// Whether tags are looked through, rather than one name being held against what is approved.
+    fn is_search(&self) -> bool {
+        self.options.find_config.is_some() || !self.options.tags.is_empty()
+    }
+
+    fn platform(&self) -> &Platform {
+        match &self.wanted {
+            Wanted::Platform(platform) | Wanted::Machine(platform) => platform,
+        }
+    }
+
+    /// What is approved, by its digest, and the tag that led there.
+    async fn find(&self, reading: &Reading) -> pier_content::Result<(Reference, Option<Tag>)> {
         let Reference { repository, tag, .. } = &reading.reference;
         let tags = match &*self.options.tags {
             [] => tag.iter().cloned().collect(),
             tags => tags.to_vec(),
         };
-        let platform = self.options.platform.as_ref();
+        let platform = Some(self.platform());
         let Search { found, missing } =
-            find_config(&*reading.source, repository, &tags, config, platform).await?;
+            find_approved(&*reading.source, repository, &tags, &self.approved, platform).await?;
         for tag in missing {
             output::note(&format!("note: there is no tag `{tag}`"));
         }
@@ -200,7 +224,25 @@ impl<'a> Request<'a> {
         Ok((reference, found.map(|(tag, _)| tag)))
     }
 
-    /// Copies exactly what was verified, and verifies the copy.
+    /// Why there is neither a yes nor a no. A launcher tells by the status whether to ask again, so what a registry sent under a tag and
+    /// nobody can read, such as the page of a portal, is no answer; what has the digest that it was asked for by stays as it is.
+    async fn no_answer(&self, reading: &Reading, error: Error) -> Failure {
+        let status = match (&reading.origin, &error) {
+            (Origin::Registry(_), Error::Invalid { subject, .. }) => match subject {
+                Subject::Manifest(_, Selector::Tag(_)) | Subject::RemoteManifest(_, Selector::Tag(_)) => {
+                    Some(Status::Unfinished)
+                }
+                _ => Some(Status::No),
+            },
+            _ => None,
+        };
+        match status {
+            Some(status) => Failure::new(status, error.into()),
+            None => reading.explain(error).await,
+        }
+    }
+
+    /// Copies exactly what was verified, verifies the copy, and gives it its tag when it is the right one.
     async fn pull(
         &self,
         reading: &Reading,
@@ -216,55 +258,65 @@ impl<'a> Request<'a> {
             |digest| Reference { repository: repository.clone(), tag: None, digest: Some(digest) };
         let store = sites.store_or_new()?;
         let target = StoreTarget { blobs: store.clone(), catalog: store.clone() };
-        let platforms = match &self.wanted {
-            Wanted::Platform(platform) | Wanted::Machine(platform) => Platforms::One(platform.clone()),
-        };
+        let platforms = Platforms::One(self.platform().clone());
         let copying = CopyOptions { platforms, ..CopyOptions::default() };
-        // What was found by its config is not what the tag stands for.
-        let tags: Vec<Tag> = match self.options.find_config {
-            None => tag.iter().cloned().collect(),
-            Some(_) => Vec::new(),
-        };
+        // What was found through tags is not what the tag of the name stands for.
+        let tags: Vec<Tag> = if self.is_search() { Vec::new() } else { tag.iter().cloned().collect() };
         let reference = by_digest(root.digest());
-        copy(&*reading.source, &reference, &target, repository, &tags, &copying, progress).await?;
+        copy(&*reading.source, &reference, &target, repository, &[], &copying, progress).await?;
         let name = repository.local_name()?;
         let stored = StoreRepository { blobs: store.clone(), catalog: store, name };
         let stored: Arc<dyn pier_content::Source> = Arc::new(stored);
-        Ok(pier_content::verify(&*stored, &reference, options, progress).await?)
+        let found = pier_content::verify(&*stored, &reference, options, progress).await?;
+        if !tags.is_empty() && matches!(found.verdict, Verdict::Approved { .. }) {
+            // An index has the image for one platform, on purpose.
+            let completeness =
+                if chain.indexes.is_empty() { Completeness::Strict } else { Completeness::Sparse };
+            target.put_manifest(repository, root, &tags, completeness).await?;
+        }
+        Ok(found)
     }
 
     fn report(&self, reading: &Reading, found: Verification, tag: Option<Tag>) -> Report {
-        let Verification { chain, links, verdict } = found;
-        let (approved, reason) = match verdict {
-            Verdict::Approved { approval, kind } => (Some(Met { digest: approval.digest, kind }), None),
-            Verdict::Refused(refusal) => (None, Some(refusal.to_string())),
+        let Verification { chain, links, depth, verdict } = found;
+        let (approved, binds, reason) = match verdict {
+            Verdict::Approved { approval, kind, binds } => {
+                (Some(Met { digest: approval.digest, kind }), Some(binds), None)
+            }
+            Verdict::Refused(refusal) => (None, None, Some(refusal.to_string())),
         };
         let image = approved.as_ref().map(|_| self.by_manifest(reading, &chain.manifest.digest()));
         Report {
             reference: self.place.to_string(),
             verdict: if approved.is_some() { Answer::Approved } else { Answer::Refused },
             approved,
+            binds,
             reason,
             list: self.list.clone(),
             image,
             platform: chain.image.map(|image| image.config.platform.to_string()),
             tag: tag.map(|tag| tag.to_string()),
-            depth: name_of(self.depth),
+            depth: Some(depth),
             chain: links.into_iter().map(Entry::of).collect(),
         }
     }
 
-    fn not_found(&self, config: &Digest) -> Report {
+    fn not_found(&self) -> Report {
+        let reason = match &self.options.find_config {
+            Some(config) => format!("no image among the tags has the config `{config}`"),
+            None => "none of the tags leads to a digest that is approved".to_owned(),
+        };
         Report {
             reference: self.place.to_string(),
             verdict: Answer::Refused,
             approved: None,
-            reason: Some(format!("no image among the tags has the config `{config}`")),
-            list: None,
+            binds: None,
+            reason: Some(reason),
+            list: self.list.clone(),
             image: None,
             platform: None,
             tag: None,
-            depth: name_of(self.depth),
+            depth: None,
             chain: Vec::new(),
         }
     }
@@ -283,7 +335,7 @@ impl<'a> Request<'a> {
 }
 
 /// What is approved by the command line or by the file that it names.
-fn approved(
+async fn approved(
     options: &Verify,
     wanted: &Wanted,
     data: &Path,
@@ -298,13 +350,16 @@ fn approved(
     };
     let Some(list) = approvals::read(file)? else {
         let Some(default) = options.default else { return Err(approvals::missing(file)) };
-        if options.r#override.is_some() {
-            return Err(approvals::missing(file).with_hint("an override has to be in the list"));
+        if let Some(digest) = options.r#override {
+            let file = file.display();
+            output::note(&format!(
+                "warning: there is no `{file}`, so that `{digest}` does not count and the default does"
+            ));
         }
         return Ok((vec![Approval::of(default)], None));
     };
     if let Some(key) = &options.key {
-        let accepted = approvals::accept(&list, file, &approvals::public_key(key)?, data)?;
+        let accepted = approvals::accept(&list, &approvals::public_key(key)?, data).await?;
         if let Some(least) = options.min_version.filter(|least| accepted.version < *least) {
             return Err(ApprovedError::RolledBack { found: accepted.version, accepted: least }.into());
         }
@@ -318,8 +373,8 @@ fn approved(
     let approved = list.approvals(choice, platform, SystemTime::now())?;
     let used = ListUsed {
         digest: list.digest(),
-        version: (list.form == Form::Pier).then_some(list.version),
-        signed_by: options.key.as_ref().and(list.signed_by()).map(str::to_owned),
+        version: list.version(),
+        signed_by: options.key.as_ref().and(list.signed_by()).map(ToString::to_string),
     };
     Ok((approved, Some(used)))
 }
@@ -338,17 +393,9 @@ fn refusal(report: &Report) -> Failure {
     if digests.is_empty() { failure } else { failure.with_hint(format!("it is {}", digests.join(", "))) }
 }
 
-fn name_of(depth: Depth) -> &'static str {
-    match depth {
-        Depth::Config => "config",
-        Depth::Layers => "layers",
-        Depth::DiffIds => "diff-ids",
-    }
-}
-
 impl Entry {
-    fn of(link: Link) -> Self {
-        let Link { kind, digest, size, media_type, from, compression } = link;
+    fn of(link: ChainLink) -> Self {
+        let ChainLink { kind, digest, size, media_type, from, compression } = link;
         Self { kind, digest, size, media_type, from, compression }
     }
 }

@@ -15,6 +15,7 @@ mod configuration;
 mod copy;
 mod data_folder;
 mod delete;
+mod docker_client;
 mod faults;
 mod fsck;
 mod help;

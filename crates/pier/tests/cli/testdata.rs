@@ -178,6 +178,43 @@ fn a_single_platform_is_its_image_alone() {
     );
 }
 
+/// What an index says of its entries, the config says of an image that stands alone.
+#[test]
+fn an_image_that_stands_alone_is_taken_only_for_its_own_platform() {
+    let (store, remote) = (Store::empty(), Remote::start());
+    let alpine = Alpine::new();
+    let source = format!("{}=alpine:3.22", remote.push(&alpine.arm64, "alpine:3.22"));
+    let (_place, folder) = place();
+    for platform in [
+        &["--platform", "linux/amd64"][..],
+        &["--single-platform", "linux/amd64"],
+        &["--platform", "linux/arm64", "--platform", "linux/amd64"],
+    ] {
+        let said = testdata(&store, &folder, &[&["init", &source][..], platform].concat());
+        assert_eq!((said.status, said.stdout.as_str()), (1, ""), "{platform:?}: {}", said.stderr);
+        let words = "no image for platform `linux/amd64`, there is `linux/arm64/v8`";
+        assert!(said.stderr.contains(words), "{}", said.stderr);
+        assert!(!folder.exists() || names(&folder).is_empty());
+    }
+    for platform in ["--platform", "--single-platform"] {
+        let (_place, folder) = place();
+        let listed = init(&store, &folder, &[&source, platform, "linux/arm64"]);
+        assert!(listed.contains(&alpine.arm64.root.digest.to_string()), "{listed}");
+    }
+}
+
+/// The list of images was compiled in there.
+#[test]
+fn d4_2_no_image_is_fetched_but_those_that_are_named() {
+    let store = Store::empty();
+    let (_place, folder) = place();
+    let said = testdata(&store, &folder, &["init"]);
+    assert_eq!((said.status, said.stdout.as_str()), (2, ""), "{}", said.stderr);
+    let list = folder.with_file_name("images.toml");
+    fs::write(&list, "").unwrap();
+    assert_eq!(init(&store, &folder, &["--file", text(&list)]), "");
+}
+
 #[test]
 fn a_file_lists_what_is_fetched() {
     let (store, remote, alpine, (_within, folder)) =

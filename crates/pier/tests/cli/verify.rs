@@ -1,13 +1,19 @@
 //! `pier verify`: yes, no, and could not say, each with its own exit status.
 
+use std::sync::Arc;
+
 use pier_oci::{Descriptor, Digest};
 use pier_testkit::{
     faults::{Canned, Fault, Kind, Script, When},
-    image::{BuiltImage, IndexBuilder},
+    image::{BuiltImage, BuiltManifest, IndexBuilder},
 };
 use serde_json::{Value, json};
 
 use crate::site::{Site, digest_of_nothing, image, index, missing};
+
+/// What is said where the approval says nothing of the layers.
+const NOT_LOOKED_AT: &str =
+    "note: only the config is approved, and nobody has looked at the layers: see --depth diff-ids\n";
 
 /// An image for every machine that tests run on, in an index.
 struct Published {
@@ -54,7 +60,9 @@ async fn an_approved_digest_of_each_kind_gives_the_image_by_its_manifest() {
     let expected = format!("HOST/app@{}\n", published.here.root.digest);
     for (kind, digest) in published.digests() {
         let digest = digest.to_string();
-        assert_eq!(site.pier(&["verify", "HOST/app:1", "--approve", &digest]).data(0), expected);
+        let said = site.pier(&["verify", "HOST/app:1", "--approve", &digest]);
+        let talk = if kind == "config" { NOT_LOOKED_AT } else { "" };
+        assert_eq!((said.status, said.stdout.as_str(), said.stderr.as_str()), (0, &*expected, talk));
         let of_kind = ["verify", "HOST/app:1", "--approve", &digest, "--kind", kind];
         let report = site.json_of(&of_kind);
         assert_eq!(report["approved"], json!({ "digest": digest, "kind": kind }));
@@ -173,6 +181,25 @@ async fn trap_a_tag_that_moves_between_resolve_and_pull_changes_nothing() {
     let stored = site.json_of(&["inspect", "store:HOST/app:1"]);
     assert_eq!(stored["digest"], approved);
 
+    // It moves in the midst of it: the tag has been answered for, and the config is not there yet.
+    let second = IndexBuilder::new().child(&image("second", "amd64")).build();
+    let slow = Script::new().rule(When::get(Kind::Blob).digest(config(&published.here)), Fault::StallHead);
+    let moving = Arc::new(Site::behind(slow).await);
+    moving.registry.push(&published.index, "app:1").await.unwrap();
+    let verifying = tokio::task::spawn_blocking({
+        let (site, approved) = (Arc::clone(&moving), approved.clone());
+        move || site.pier(&["verify", "HOST/app:1", "--approve", &approved, "--pull", "--progress", "none"])
+    });
+    let proxy = moving.proxy.as_ref().unwrap();
+    proxy.wait_for(|seen| seen.iter().any(|seen| seen.kind == Kind::Blob)).await.unwrap();
+    moving.registry.push(&second, "app:1").await.unwrap();
+    proxy.set_script(Script::new());
+    proxy.release();
+    let said = verifying.await.unwrap();
+    assert_eq!(said.data(0), format!("HOST/app@{}\n", published.here.root.digest));
+    assert_eq!(moving.json_of(&["inspect", "store:HOST/app:1"])["digest"], approved);
+    assert_eq!(moving.pier(&verify).status, 1, "it has moved");
+
     // Now it has moved, and is not approved any more, while what was pulled is.
     site.registry.push(&index(), "app:1").await.unwrap();
     let said = site.pier(&["verify", "HOST/app:1", "--approve", &approved, "--platform", "linux/s390x"]);
@@ -190,7 +217,7 @@ async fn the_image_with_a_config_is_found_through_tags() {
     let expected = format!("HOST/app@{}\n", published.here.root.digest);
     let said = site.pier(&find);
     assert_eq!((said.status, said.stdout), (0, expected));
-    assert_eq!(said.stderr, "note: there is no tag `0`\n");
+    assert_eq!(said.stderr, format!("note: there is no tag `0`\n{NOT_LOOKED_AT}"));
     let report = site.json_of(&["verify", "HOST/app:1", "--find-config", &config]);
     assert_eq!((&report["tag"], &report["approved"]["kind"]), (&json!("1"), &json!("config")));
     let said = site.pier(&["verify", "HOST/app", "--find-config", &config, "--tags", "2"]);
@@ -200,6 +227,195 @@ async fn the_image_with_a_config_is_found_through_tags() {
             "error: `HOST/app:latest` is not approved: no image among the tags has the config `{config}`\n"
         ),
     );
+}
+
+/// What a hostile registry makes of an image: the same config, said to be of this type, beside other layers. Every digest is right.
+fn evil(image: &BuiltImage, config_type: &str) -> BuiltImage {
+    let other = crate::site::image("evil", "amd64");
+    let mut document: Value = serde_json::from_slice(&image.manifests[0].bytes).unwrap();
+    document["layers"] = json!([layer(&other)]);
+    document["config"]["mediaType"] = config_type.into();
+    let bytes = document.to_string().into_bytes();
+    let mut root = Descriptor::new(
+        image.root.media_type.clone(),
+        Digest::sha256(&bytes),
+        bytes.len().try_into().unwrap(),
+    );
+    root.platform = image.root.platform.clone();
+    BuiltImage {
+        blobs: vec![image.blobs[0].clone(), other.blobs[1].clone()],
+        manifests: vec![BuiltManifest { descriptor: root.clone(), bytes: bytes.into() }],
+        root,
+    }
+}
+
+#[tokio::test]
+async fn other_layers_beside_an_approved_config_are_not_approved() {
+    let (site, published) = (Site::start().await, published());
+    let evil = evil(&published.here, "application/vnd.oci.image.config.v1+json");
+    site.registry.push(&evil, "app:1").await.unwrap();
+    let approved = config(&published.here).to_string();
+    let verify = ["verify", "HOST/app:1", "--approve", &approved, "--progress", "none"];
+    for more in [&["--depth", "layers"][..], &["--depth", "diff-ids"], &["--pull"]] {
+        let said = site.pier(&[&verify[..], more].concat());
+        assert_eq!((said.status, said.stdout.as_str()), (4, ""), "{more:?}: {}", said.stderr);
+    }
+    // Nothing bears the name of what was approved.
+    assert_eq!(site.pier(&["inspect", "store:HOST/app:1"]).status, 1);
+    let stored = format!("{}/app:1", site.host().replace(':', "_"));
+    assert_eq!(site.pier(&["pull", "HOST/app:1", "--progress", "none"]).status, 0);
+    let offline = ["verify", &format!("store:{stored}"), "--approve", &approved, "--progress", "none"];
+    assert_eq!(site.pier(&[&offline[..], &["--offline"]].concat()).status, 4);
+
+    // Down to the config only that is held against what is approved, and it is said.
+    let said = site.pier(&verify);
+    assert_eq!((said.status, said.stdout), (0, format!("HOST/app@{}\n", evil.root.digest)));
+    assert_eq!(said.stderr, NOT_LOOKED_AT);
+    let said = site.pier(&[&verify[..], &["--json"]].concat());
+    let report: Value = serde_json::from_str(&said.data(0)).unwrap();
+    assert_eq!((&report["binds"], &report["depth"]), (&json!("config"), &json!("config")));
+}
+
+#[tokio::test]
+async fn what_an_approval_binds_is_said() {
+    let (site, published) = site().await;
+    let [(_, index), (_, manifest), (_, config)] = published.digests();
+    for (approved, depth, binds, looked) in [
+        (index, "config", "image", "config"),
+        (manifest, "layers", "image", "layers"),
+        (config, "config", "config", "config"),
+        (config, "layers", "diff-ids", "diff-ids"),
+        (config, "diff-ids", "diff-ids", "diff-ids"),
+    ] {
+        let approved = approved.to_string();
+        let verify = ["verify", "HOST/app:1", "--approve", &approved, "--depth", depth, "--progress", "none"];
+        let report = site.json_of(&verify);
+        assert_eq!((&report["binds"], &report["depth"]), (&json!(binds), &json!(looked)), "{approved}");
+    }
+    // Of what is refused nobody looks at the layers.
+    let nothing = digest_of_nothing();
+    let verify = ["verify", "HOST/app:1", "--approve", &nothing, "--depth", "diff-ids", "--json"];
+    let said = site.pier(&[&verify[..], &["--progress", "none"]].concat());
+    let report: Value = serde_json::from_str(&said.data(1)).unwrap();
+    assert_eq!((&report["binds"], &report["depth"]), (&Value::Null, &json!("config")));
+}
+
+#[tokio::test]
+async fn a_config_of_another_type_does_not_turn_the_checks_off() {
+    let (site, published) = (Site::start().await, published());
+    let evil = evil(&published.here, "application/vnd.example.thing");
+    site.registry.push(&evil, "app:1").await.unwrap();
+    let (config, manifest) = (config(&published.here).to_string(), evil.root.digest.to_string());
+    let verify = ["verify", "HOST/app:1", "--progress", "none"];
+    for (more, reason) in [
+        (&["--approve", &*config, "--kind", "config"][..], "nothing ties the layers to it"),
+        (
+            &["--approve", &config, "--depth", "diff-ids", "--platform", "linux/amd64"],
+            "nothing ties the layers to it",
+        ),
+        (&["--approve", &manifest, "--depth", "diff-ids"], "nothing says what the layers unpack to"),
+        (&["--approve", &manifest, "--platform", "linux/amd64"], "nothing says which platform it is for"),
+    ] {
+        let said = site.pier(&[&verify[..], more].concat());
+        assert_eq!((said.status, said.stdout.as_str()), (1, ""), "{more:?}: {}", said.stderr);
+        assert!(said.stderr.contains(reason), "{}", said.stderr);
+    }
+    assert_eq!(site.pier(&[&verify[..], &["--approve", &manifest, "--depth", "layers"]].concat()).status, 0);
+}
+
+#[tokio::test]
+async fn an_approved_digest_is_found_through_tags() {
+    let (site, published) = site().await;
+    site.registry.push(&index(), "app:2").await.unwrap();
+    let expected = format!("HOST/app@{}\n", published.here.root.digest);
+    for (kind, digest) in published.digests() {
+        // As older launchers go about it: the newest of a file, or the override, and then the tags.
+        let bare = digest.to_string().replace("sha256:", "");
+        let list = json!({ "approved_hashes": [bare, digest_of_nothing()] }).to_string();
+        let list = crate::pier::write(&site.store, "list.json", &list);
+        let find = ["verify", "HOST/app", "--approved", crate::pier::text(&list), "--tags", "0,2,1"];
+        let said = site.pier(&find);
+        assert_eq!((said.status, said.stdout), (0, expected.clone()), "{}", said.stderr);
+        let said = site.pier(&[&find[..], &["--json"]].concat());
+        let report: Value = serde_json::from_str(&said.stdout).unwrap();
+        assert_eq!((&report["tag"], &report["approved"]["kind"]), (&json!("1"), &json!(kind)));
+        assert_eq!(report["list"]["version"], Value::Null);
+        assert_eq!(site.pier(&[&find[..], &["--override", &digest.to_string()]].concat()).status, 0);
+        let said = site.pier(&[&find[..], &["--override", &digest_of_nothing()]].concat());
+        assert_eq!((said.status, said.stdout.as_str()), (1, ""));
+        assert!(
+            said.stderr.contains("none of the tags leads to a digest that is approved"),
+            "{}",
+            said.stderr
+        );
+        let approve = ["verify", "HOST/app", "--approve", &digest.to_string(), "--tags", "2,1"];
+        assert_eq!(site.pier(&approve).status, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_config_is_looked_for_among_images_for_this_machine() {
+    let (site, published) = (Site::start().await, published());
+    let there = if published.here.root.platform.as_ref().unwrap().architecture == "amd64" {
+        image("there", "arm64")
+    } else {
+        image("there", "amd64")
+    };
+    site.registry.push(&published.index, "app:1").await.unwrap();
+    let config = config(&there).to_string();
+    let find = ["verify", "HOST/app:1", "--find-config", &config];
+    assert_eq!(site.pier(&find).status, 1);
+    let platform = there.root.platform.as_ref().unwrap().to_string();
+    assert_eq!(site.pier(&[&find[..], &["--platform", &platform]].concat()).status, 0);
+}
+
+/// What may pass is 3, and what stays as it is is 1: a launcher asks again for the one only.
+#[tokio::test]
+async fn what_nobody_can_read_under_a_tag_is_no_answer() {
+    let published = published();
+    let approved = published.index.root.digest.to_string();
+    let verify = ["verify", "HOST/app:1", "--approve", &approved, "--progress", "none", "--attempts", "1"];
+    for answer in [
+        Canned::html(http::StatusCode::OK),
+        Canned::new(http::StatusCode::OK),
+        Canned { body: "{}".to_owned(), ..Canned::new(http::StatusCode::OK) },
+    ] {
+        let site = Site::behind(Script::new().answer(When::get(Kind::Manifest), answer)).await;
+        site.registry.push(&published.index, "app:1").await.unwrap();
+        let said = site.pier(&verify);
+        assert_eq!((said.status, said.stdout.as_str()), (3, ""), "{}", said.stderr);
+    }
+    // A config that has its digest and names other layers than the manifest has will never be right.
+    let site = Site::start().await;
+    let mut image = published.here.clone();
+    let mut document: Value = serde_json::from_slice(&image.manifests[0].bytes).unwrap();
+    document["layers"] = json!([layer(&image), layer(&image)]);
+    let bytes = document.to_string().into_bytes();
+    let descriptor = Descriptor::new(
+        image.root.media_type.clone(),
+        Digest::sha256(&bytes),
+        bytes.len().try_into().unwrap(),
+    );
+    image.root = descriptor.clone();
+    image.manifests = vec![BuiltManifest { descriptor, bytes: bytes.into() }];
+    site.registry.push(&image, "app:1").await.unwrap();
+    let said = site.pier(&verify);
+    assert_eq!((said.status, said.stdout.as_str()), (1, ""), "{}", said.stderr);
+    assert!(said.stderr.contains("it has 1 diff ids for 2 layers"), "{}", said.stderr);
+}
+
+#[tokio::test]
+async fn refused_credentials_end_with_5_at_once() {
+    let published = published();
+    let approved = published.index.root.digest.to_string();
+    for status in [http::StatusCode::UNAUTHORIZED, http::StatusCode::FORBIDDEN] {
+        let refused = Canned::error(status, "DENIED");
+        let site = Site::behind(Script::new().answer(When::get(Kind::Manifest), refused)).await;
+        let said = site.pier(&["verify", "HOST/app:1", "--approve", &approved, "--attempts", "20"]);
+        assert_eq!((said.status, said.stdout.as_str()), (5, ""), "{}", said.stderr);
+        let asked = site.proxy.as_ref().unwrap().requests();
+        assert!(asked.iter().filter(|seen| seen.kind == Kind::Manifest).count() <= 2);
+    }
 }
 
 #[tokio::test]
@@ -227,6 +443,64 @@ async fn images_in_folders_and_archives_are_verified_too() {
     assert_eq!(site.pier(&verify).data(0), expected);
 }
 
+/// The references that the launchers before refused, and what could have been slipped into a command or a file by one.
+#[test]
+fn malformed_references_and_injections_are_refused_before_anybody_is_asked() {
+    let store = crate::pier::Store::empty();
+    let digest = digest_of_nothing();
+    for reference in [
+        "",
+        " ",
+        "a b",
+        " app:1",
+        "app:1 ",
+        "app:",
+        ":1",
+        "app:1:2",
+        "app:-1",
+        "app:.1",
+        "app@",
+        "app@sha256:",
+        "app@sha256:zz",
+        "app@md5:d41d8cd98f00b204e9800998ecf8427e",
+        "app@sha256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855",
+        "App:1",
+        "-app:1",
+        "host:port/app",
+        "host:99999/app",
+        "host//app",
+        "host/app/",
+        "/app",
+        "host/../app",
+        "host/app..b/./c",
+        "https://host/app:1",
+        "host/app?x=1",
+        "host/app#x",
+        "user@host/app:1",
+        "app:1;reboot",
+        "app:$(reboot)",
+        "app:`reboot`",
+        "app:1|cat",
+        "app:1&",
+        "app:1\nimage: evil",
+        "app:1\r\nHost: evil",
+        "app:1\tb",
+        "app:\"1\"",
+        "app:'1'",
+        "app:{{.}}",
+        "app:%0a",
+        "app:1\\",
+        "app:\u{202e}1",
+        "äpp:1",
+        &format!("app:{}", "x".repeat(129)),
+        &format!("host/{}", "x".repeat(256)),
+    ] {
+        let said = store.pier(&["verify", "--approve", &digest, "--attempts", "1", "--", reference]);
+        assert_eq!((said.status, said.stdout.as_str()), (2, ""), "{reference:?}: {}", said.stderr);
+        assert_eq!(said.stderr.chars().find(|c| c.is_control() && *c != '\n'), None, "{:?}", said.stderr);
+    }
+}
+
 #[test]
 fn what_makes_no_sense_is_refused_before_anybody_is_asked() {
     let store = crate::pier::Store::empty();
@@ -241,7 +515,8 @@ fn what_makes_no_sense_is_refused_before_anybody_is_asked() {
         &["verify", "", "--approve", &digest],
         &["verify", "a/b:1", "--approve", &digest, "--pull", "--offline"],
         &["verify", "oci:a", "--approve", &digest, "--pull"],
-        &["verify", "a/b:1", "--approve", &digest, "--tags", "1"],
+        &["verify", "a/b:1", "--tags", "1"],
+        &["verify", "a/b", "--approve", &digest, "--tags", "a b"],
         &["verify", "a/b:1", "--approve", &digest, "--timeout", "0"],
         &["verify", "a/b:1", "--approve", &digest, "--attempts", "0"],
         &["verify", "a/b:1", "--approve", &digest, "--key", "k"],

@@ -73,9 +73,12 @@ async fn fetch(
             let mut manifests = Manifests::new(&*from.source, &from.reference.repository, limit);
             let root = manifests.root(&from.reference.selector()).await?;
             let image = select(&mut manifests, &root, platform).await?.image;
+            if image.digest == root.digest() {
+                subset::check_platform(&from, &root, std::slice::from_ref(platform), &progress).await?;
+            }
             Reference { digest: Some(image.digest), ..from.reference.clone() }
         }
-        Choice::Some(platforms) => match Subset::choose(&from, platforms).await? {
+        Choice::Some(platforms) => match Subset::choose(&from, platforms, &progress).await? {
             Subset::Everything => from.reference.clone(),
             Subset::Entries { entries, annotations } => {
                 let to = (folder as &dyn pier_content::Target, &repository, tag);

@@ -6,9 +6,13 @@
 use anyhow::Context as _;
 use bytes::Bytes;
 use pier_content::{
-    Completeness, CopyOptions, Manifests, Progress, Result, Target, copy, platform::attestations, select,
+    Completeness, CopyOptions, Error, Manifests, Origin, Progress, Result, Target, copy,
+    platform::attestations, read_small, select, verify::runs,
 };
-use pier_oci::{Descriptor, Digest, Index, Manifest, MediaType, Platform, Reference, Repository, Tag, View};
+use pier_oci::{
+    Descriptor, Digest, ImageConfig, Index, MAX_CONFIG_BYTES, Manifest, MediaType, Platform, Reference,
+    Repository, Tag, View,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -42,11 +46,14 @@ impl Subset {
     ///
     /// # Errors
     /// [`NoPlatform`](pier_content::Error::NoPlatform) when there is none for one of them.
-    pub(super) async fn choose(from: &Reading, platforms: &[Platform]) -> Result<Self> {
+    pub(super) async fn choose(from: &Reading, platforms: &[Platform], progress: &Progress) -> Result<Self> {
         let limit = CopyOptions::default().manifest_limit;
         let mut manifests = Manifests::new(&*from.source, &from.reference.repository, limit);
         let root = manifests.root(&from.reference.selector()).await?;
-        let View::Index(index) = root.view() else { return Ok(Self::Everything) };
+        let View::Index(index) = root.view() else {
+            check_platform(from, &root, platforms, progress).await?;
+            return Ok(Self::Everything);
+        };
         let mut entries: Vec<Descriptor> = Vec::new();
         let mut add = |entry: &Descriptor| {
             if entries.iter().all(|known| known.digest != entry.digest) {
@@ -66,6 +73,33 @@ impl Subset {
             return Ok(Self::Everything);
         }
         Ok(Self::Entries { entries, annotations: index.annotations.clone() })
+    }
+}
+
+/// Holds an image that stands alone, of which only its config knows what it is for, against the platforms that were asked for.
+///
+/// # Errors
+/// [`NoPlatform`](Error::NoPlatform) for the first that it is not for.
+pub(super) async fn check_platform(
+    from: &Reading,
+    image: &Manifest,
+    platforms: &[Platform],
+    progress: &Progress,
+) -> Result<()> {
+    let View::Image(view) = image.view() else { return Ok(()) };
+    let origin = Origin { source: &*from.source, repository: &from.reference.repository };
+    let available: Vec<Platform> =
+        if [MediaType::OCI_CONFIG, MediaType::DOCKER_CONFIG].contains(&view.config.media_type) {
+            let bytes = read_small(origin, &view.config, MAX_CONFIG_BYTES, progress).await?;
+            // What cannot be read says no platform.
+            ImageConfig::parse(&bytes).map(|config| config.platform).into_iter().collect()
+        } else {
+            Vec::new()
+        };
+    let unmet = platforms.iter().find(|wanted| !available.iter().any(|found| runs(wanted, found)));
+    match unmet {
+        Some(wanted) => Err(Error::NoPlatform { wanted: Box::new(wanted.clone()), available }),
+        None => Ok(()),
     }
 }
 
