@@ -6,26 +6,12 @@
     reason = "the lint's exemption for tests does not reach the functions that tests share"
 )]
 
-use std::{env, fs, path::Path};
+use std::{fs, path::Path};
 
-use pier_testkit::engine::{ConformanceSuite, Error};
+use pier_testkit::engine::ConformanceSuite;
 use pier_testkit::process::PierProcess;
 use pier_testkit::skip::or_skip;
 use pier_testkit::tls::Authority;
-
-/// Set to `1` by who has tried to build the suite and could not have it: its module is not on every module proxy.
-const UNAVAILABLE: &str = "PIER_TEST_WITHOUT_OCI_CONFORMANCE";
-
-/// The suite, as `.ci/run` builds it.
-fn suite() -> Option<ConformanceSuite> {
-    let found = ConformanceSuite::find();
-    if matches!(found, Err(Error::Missing { .. }))
-        && env::var_os(UNAVAILABLE).is_some_and(|value| value == "1")
-    {
-        return None;
-    }
-    or_skip(found)
-}
 
 /// What the suite leaves out of 1.1 unless it is told that the registry can do it.
 const OPTIONAL: [&str; 6] = [
@@ -50,7 +36,7 @@ enum Entrance {
 }
 
 fn passes_whole(version: &str, entrance: Entrance) {
-    let Some(suite) = suite() else { return };
+    let Some(suite) = or_skip(ConformanceSuite::find()) else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     fs::write(path("pier.toml"), "[serve]\nmanifests = \"sparse\"\n").unwrap();
