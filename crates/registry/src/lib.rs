@@ -32,6 +32,7 @@ mod sys;
 mod uploads;
 
 pub use body::ResponseBody;
+pub use refusal::Refusal;
 pub use registry::{Connection, Registry, refusal};
 pub use sendfile::{FileQueue, FileSocket};
 pub use settings::{PageSizes, SessionKey, Settings};
