@@ -313,7 +313,7 @@ mod tests {
         let all = u32::try_from(turns.at_once.available_permits()).unwrap();
         let alice = guesser("203.0.113.7", "alice");
         let hang_up = async |outcome| {
-            let (let_go, waits) = std::sync::mpsc::channel();
+            let (let_go, waits) = std::sync::mpsc::channel::<()>();
             let guess = turns.guess(alice, move || {
                 // Until the client is gone.
                 let _ = waits.recv();
