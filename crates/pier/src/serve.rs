@@ -6,6 +6,7 @@ mod connections;
 mod crowd;
 mod descriptors;
 mod host_check;
+mod keeping;
 mod listener;
 mod monitor;
 mod observed;
@@ -17,7 +18,7 @@ mod tls;
 mod watched;
 
 pub(crate) use self::{
-    access::{Access, Others, Password, Scheme, Users},
+    access::{Access, BCRYPT_BYTES, Others, Password, Scheme, Users, check_user_name},
     collection::{Collection, Timing},
     connections::Entrance,
     listener::{Listener, listen},
@@ -25,12 +26,15 @@ pub(crate) use self::{
     tls::{Files as TlsFiles, Tls},
 };
 
-use std::{pin::pin, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use pier_registry::Registry;
 use tokio::task::JoinSet;
 
-use self::connections::{Connections, Served};
+use self::{
+    connections::{Connections, Served},
+    request_id::RequestIds,
+};
 use crate::{
     config::ServeSection,
     failure::{Failure, Status},
@@ -60,14 +64,19 @@ pub(crate) async fn run(
     if max < section.max_connections {
         tracing::warn!(max, descriptors, "the limit of open files allows fewer connections than configured");
     }
-    // Ends with this function.
-    let mut keeping = JoinSet::new();
-    keeping.spawn(watched::keep(entrance.watched()));
+    let ids = Arc::new(RequestIds::new());
+    // Ends with this function, and by itself never.
+    let mut tasks = JoinSet::new();
+    let files = entrance.watched();
+    tasks.spawn(keeping::for_ever("looking at certificates and users", move || watched::keep(files.clone())));
     let Monitored { monitor, listener: monitoring } = monitor;
-    if let Some(listener) = monitoring {
-        keeping.spawn(monitor::serve(listener, monitor.clone()));
+    if let Some(listener) = monitoring.map(Arc::new) {
+        let (monitor, ids) = (monitor.clone(), Arc::clone(&ids));
+        tasks.spawn(keeping::for_ever("answering on the address for monitoring", move || {
+            monitor::serve(Arc::clone(&listener), monitor.clone(), Arc::clone(&ids))
+        }));
     }
-    let served = Served { registry: registry.clone(), monitor: monitor.clone() };
+    let served = Served { registry: registry.clone(), monitor: monitor.clone(), ids };
     let mut connections = Connections::new(served, listener.address(), entrance, section, max);
     {
         let mut stopping = pin!(stop_asked(&mut signals, &monitor, section.drain_delay));

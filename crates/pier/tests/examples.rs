@@ -39,6 +39,39 @@ fn push_and_pull_gives_the_image_back() {
     assert_eq!(digest.len(), 64, "{stdout}");
 }
 
+/// The unit, with the program that is under test in place of the one that is installed.
+fn unit() -> String {
+    let unit = std::fs::read_to_string(format!("{EXAMPLES}/systemd/pier.service")).unwrap();
+    assert_eq!(unit.matches("/usr/local/bin/pier").count(), 1);
+    unit.replace("/usr/local/bin/pier", PIER)
+}
+
+#[test]
+fn the_unit_of_systemd_says_what_systemd_and_pier_understand() {
+    let unit = unit();
+    let command = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    let (program, arguments) = command.split_once(' ').unwrap();
+    let help = Command::new(program).args(arguments.split(' ')).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    // Those that are commented out are there to be copied.
+    let variables: Vec<&str> = unit
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').strip_prefix("Environment=")?.split('=').next())
+        .collect();
+    assert_eq!(variables, ["PIER_DATA", "PIER_CONFIG", "PIER_LISTEN"]);
+    for variable in variables {
+        assert!(help.contains(&format!("[env: {variable}=")), "`{variable}` is not in\n{help}");
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pier.service");
+    std::fs::write(&file, unit).unwrap();
+    let verify = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(file).output();
+    let Some(verified) = or_skip(verify) else { return };
+    let said = String::from_utf8(verified.stderr).unwrap();
+    assert!(verified.status.success() && !said.contains("pier.service"), "{said}");
+}
+
 #[test]
 fn verify_before_launch_prints_what_is_approved_and_nothing_else() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -34,6 +34,7 @@ mod turns;
 mod uploads;
 
 pub use body::ResponseBody;
+pub use refusal::Refusal;
 pub use registry::{Connection, Registry, refusal};
 pub use sendfile::{FileQueue, FileSocket};
 pub use settings::{PageSizes, SessionKey, Settings};

@@ -21,27 +21,31 @@ const BUSY_SECONDS: &str = "1";
 /// How long a client is asked to wait when too many upload at once, in seconds.
 const CROWDED_SECONDS: &str = "5";
 
-/// An answer that says no.
+/// An answer that says no. Public for servers that say it in the registry's place: in the registry's words, so that clients show it.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub struct Refusal {
     status: StatusCode,
     code: ErrorCode,
     message: String,
     /// One entry of the body for each, one without when there is none.
     details: Vec<Value>,
     headers: Box<HeaderMap>,
+    /// It is a part of how clients talk, and no news.
+    is_usual: bool,
     /// What went wrong on our side, for the log.
     cause: Option<Box<Error>>,
 }
 
 impl Refusal {
-    pub(crate) fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
+    /// With a message for people.
+    pub fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
             status,
             code,
             message: message.into(),
             details: Vec::new(),
             headers: Box::default(),
+            is_usual: status == StatusCode::NOT_FOUND,
             cause: None,
         }
     }
@@ -87,9 +91,17 @@ impl Refusal {
         }
     }
 
+    /// With one more header.
     #[must_use]
-    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
+        self
+    }
+
+    /// One that every client meets on its way, such as being asked to log in: reads that meet it are no news for the log.
+    #[must_use]
+    pub fn usual(mut self) -> Self {
+        self.is_usual = true;
         self
     }
 
@@ -104,9 +116,9 @@ impl Refusal {
         self.status
     }
 
-    /// Whether it says no more than that something is not there.
-    pub(crate) fn is_not_found(&self) -> bool {
-        self.status == StatusCode::NOT_FOUND && self.cause.is_none()
+    /// Whether a read that meets it is no news: that something is not there is an answer, too.
+    pub(crate) fn is_usual(&self) -> bool {
+        self.is_usual && self.cause.is_none()
     }
 
     pub(crate) fn code(&self) -> ErrorCode {

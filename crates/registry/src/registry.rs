@@ -49,6 +49,13 @@ pub struct Connection {
     queue: Option<FileQueue>,
 }
 
+/// Where a request that was let in comes from.
+struct Admitted<'a> {
+    host: Option<IpAddr>,
+    /// The connection's, when it can send files by itself.
+    queue: Option<&'a FileQueue>,
+}
+
 pub(crate) struct Inner {
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) catalog: Arc<dyn Catalog>,
@@ -100,7 +107,17 @@ impl Registry {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.answer(request, None, None).await
+        self.answer(request, Ok(Admitted { host: None, queue: None })).await
+    }
+
+    /// Says no to a request in the registry's place, as whoever stands in front of it has decided: with the same line in the log, and
+    /// with so much of the body read that a client which writes first and reads then gets the answer.
+    pub async fn refuse<B>(&self, request: Request<B>, refusal: Refusal) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.answer(request, Err(refusal)).await
     }
 }
 
@@ -120,18 +137,19 @@ impl Connection {
     {
         // Only HTTP/1 hands a body's memory to the socket untouched and in order.
         let queue = self.queue.as_ref().filter(|_| request.version() <= Version::HTTP_11);
-        self.registry.answer(request, self.host, queue).await
+        self.registry.answer(request, Ok(Admitted { host: self.host, queue })).await
     }
 }
 
 impl Registry {
     /// Answers one request and says so in the log, in one line: writes and failures as `info`, what an operator asks
     /// about later; reads that succeed or find nothing as `debug`, since they are many and change nothing.
+    ///
+    /// A request that was not let in comes with why not.
     async fn answer<B>(
         &self,
         request: Request<B>,
-        host: Option<IpAddr>,
-        queue: Option<&FileQueue>,
+        admitted: Result<Admitted<'_>, Refusal>,
     ) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -139,12 +157,19 @@ impl Registry {
     {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
+        let host = admitted.as_ref().ok().and_then(|admitted| admitted.host);
         let body = RequestBody::new(body, &parts.headers, host, self.inner.settings.idle_timeout);
         let is_read = parts.method.is_safe();
         let span = if is_read { quiet_span(&parts) } else { span(&parts) };
-        let outcome = self.inner.act(&parts, body, queue).instrument(span.clone()).await;
+        let outcome = match admitted {
+            Ok(Admitted { queue, .. }) => self.inner.act(&parts, body, queue).instrument(span.clone()).await,
+            Err(refusal) => {
+                body.discard().await;
+                Err(refusal)
+            }
+        };
         // A span costs more than the answer to a small read, so a read gets one only to be told about.
-        let is_failure = matches!(&outcome, Err(refusal) if !is_read || !refusal.is_not_found());
+        let is_failure = matches!(&outcome, Err(refusal) if !is_read || !refusal.is_usual());
         let _entered =
             if is_read && is_failure && span.is_disabled() { self::span(&parts) } else { span }.entered();
         let elapsed = started.elapsed();

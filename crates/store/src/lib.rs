@@ -42,4 +42,4 @@ pub use data_dir::OpenError;
 pub use fsck::{Depth, Finding, Repair, Report};
 pub use images::{Image, Removed};
 pub use store::{Store, StoreOptions};
-pub use usage::Usage;
+pub use usage::{Room, Usage};

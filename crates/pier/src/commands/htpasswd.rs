@@ -1,6 +1,7 @@
 //! `pier htpasswd`
 //!
-//! Prints a line and writes no file: `>>` does that, and what stands in a file with whose line is to be replaced is for its owner to say.
+//! Prints a line and writes no file: `>>` appends it. Whether a user has a line already, and which of the two is to stay, is for the
+//! file's owner to say.
 
 use std::io::{self, IsTerminal as _};
 
@@ -10,21 +11,13 @@ use crate::{
     cli::Htpasswd,
     failure::{Failure, Status},
     output, prompt,
-    serve::{Password, Scheme},
+    serve::{BCRYPT_BYTES, Password, Scheme, check_user_name},
 };
-
-/// What bcrypt looks at of a password: what comes behind does not count, so that two passwords could be one.
-const BCRYPT_BYTES: usize = 72;
 
 pub(crate) fn run(options: &Htpasswd) -> Result<Status, Failure> {
     let usage = |error| Failure::new(Status::Usage, error);
     let user = &options.user;
-    if user.is_empty() || user.contains(|character: char| character == ':' || character.is_control()) {
-        return Err(usage(anyhow!("a user's name is not empty and has no colon in it")));
-    }
-    if user.starts_with('#') {
-        return Err(usage(anyhow!("a line that begins with `#` is a comment")));
-    }
+    check_user_name(user).map_err(|rule| usage(anyhow!(rule)))?;
     let password = password()?;
     if password.is_empty() {
         return Err(usage(anyhow!("the password is empty")));

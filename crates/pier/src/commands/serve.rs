@@ -55,7 +55,7 @@ pub(crate) async fn run(options: &Serve, config: &Config) -> Result<Status, Fail
         expiry: config.store.part_expiry.min(config.store.upload_expiry),
     };
     let collection = Collection::start(Arc::clone(&store), timing);
-    let monitor = Monitor::new(store, registry.clone(), collection.numbers());
+    let monitor = Monitor::new(store, registry.clone(), collection.tally());
     let monitored = Monitored { monitor, listener: monitoring };
     let outcome = serve::run(listener, signals, registry, entrance, monitored, &section).await;
     collection.stop().await;

@@ -5,11 +5,14 @@
 //! and reads keep at least half of the database's writer. Several servers on one store do this side by side.
 
 use std::{
+    io,
     num::NonZeroUsize,
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use futures_util::FutureExt as _;
 use pier_content::Error;
 use pier_store::{Collected, Rest, Store};
 use tokio::{
@@ -43,7 +46,7 @@ pub(crate) struct Timing {
 
 /// What the collector has done since the server started.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Numbers {
+pub(crate) struct Tally {
     /// Runs that came to their end.
     pub(crate) runs: u64,
     /// Runs that failed.
@@ -61,30 +64,36 @@ pub(crate) struct Numbers {
 pub(crate) struct Collection {
     task: JoinHandle<()>,
     stopping: CancellationToken,
-    numbers: watch::Receiver<Numbers>,
+    tally: watch::Receiver<Tally>,
 }
 
 impl Collection {
     /// Starts it. The first run is at once: what a server left behind when it ended is due.
     pub(crate) fn start(store: Arc<Store>, timing: Timing) -> Self {
         let stopping = CancellationToken::new();
-        let (numbers, reader) = watch::channel(Numbers::default());
-        let collector = Collector { store, timing, stopping: stopping.clone(), numbers, failing: None };
-        Self { task: tokio::spawn(collector.run()), stopping, numbers: reader }
+        let (tally, reader) = watch::channel(Tally::default());
+        let collector = Collector { store, timing, stopping: stopping.clone(), tally, failing: None };
+        Self { task: tokio::spawn(collector.run()), stopping, tally: reader }
     }
 
     /// What it has done, now and whenever that changes.
-    pub(crate) fn numbers(&self) -> watch::Receiver<Numbers> {
-        self.numbers.clone()
+    pub(crate) fn tally(&self) -> watch::Receiver<Tally> {
+        self.tally.clone()
     }
 
     /// Lets the turn that is under way end, and waits for that for a bounded time.
     pub(crate) async fn stop(mut self) {
         self.stopping.cancel();
-        if timeout(STOP_LIMIT, &mut self.task).await.is_err() {
-            tracing::warn!(waited = ?STOP_LIMIT, "a collection did not end; the next server goes on with it");
+        match timeout(STOP_LIMIT, &mut self.task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the collector failed; the next server goes on with it")
+            }
+            Err(_) => {
+                tracing::warn!(waited = ?STOP_LIMIT, "a collection did not end; the next server goes on with it");
+            }
         }
-        let Numbers { runs, failures, removed, took, .. } = *self.numbers().borrow();
+        let Tally { runs, failures, removed, took, .. } = *self.tally().borrow();
         tracing::debug!(
             runs,
             failures,
@@ -108,7 +117,7 @@ struct Collector {
     store: Arc<Store>,
     timing: Timing,
     stopping: CancellationToken,
-    numbers: watch::Sender<Numbers>,
+    tally: watch::Sender<Tally>,
     /// The code of the error that the last run ended in.
     failing: Option<&'static str>,
 }
@@ -121,14 +130,17 @@ impl Collector {
         while !self.stopping.is_cancelled() {
             let started = Instant::now();
             let mut removed = Collected::default();
-            let mut outcome = self.work_off(&mut removed).await;
-            if outcome.is_ok() && look_at <= Instant::now() {
-                match self.store.expire_parts().await {
-                    Ok(parts) => removed.parts += parts,
-                    Err(error) => outcome = Err(error),
+            let run = async {
+                self.work_off(&mut removed).await?;
+                if look_at <= Instant::now() {
+                    look_at = Instant::now() + between_looks;
+                    removed.parts += self.store.expire_parts().await?;
                 }
-                look_at = Instant::now() + between_looks;
-            }
+                Ok(())
+            };
+            // One that panics must not be the last. It leaves nothing that is used again but what it has removed.
+            let panicked = |_| Err(Error::io("collect", "", io::Error::other("it panicked")));
+            let outcome = AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(panicked);
             self.account(started.elapsed(), removed, outcome);
             self.pause(self.timing.every).await;
         }
@@ -148,14 +160,14 @@ impl Collector {
     }
 
     fn account(&mut self, took: Duration, removed: Collected, outcome: Result<(), Error>) {
-        self.numbers.send_modify(|numbers| {
+        self.tally.send_modify(|tally| {
             match outcome {
-                Ok(()) => numbers.runs += 1,
-                Err(_) => numbers.failures += 1,
+                Ok(()) => tally.runs += 1,
+                Err(_) => tally.failures += 1,
             }
-            numbers.removed += removed;
-            numbers.took += took;
-            numbers.last = Some(SystemTime::now());
+            tally.removed += removed;
+            tally.took += took;
+            tally.last = Some(SystemTime::now());
         });
         let Collected { blobs, bytes, links, parts } = removed;
         if removed == Collected::default() {

@@ -2,7 +2,9 @@
 
 use std::{
     convert::Infallible,
-    fmt, io,
+    fmt,
+    future::Future,
+    io,
     net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
     pin::pin,
@@ -13,28 +15,28 @@ use std::{
 use http::{Request, Response, StatusCode};
 use hyper::{
     body::Incoming,
-    rt::{Read, Write},
+    rt::{Executor, Read, Write},
     service::service_fn,
 };
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
 use pier_oci::wire::ErrorCode;
-use pier_registry::{Connection, FileSocket, Registry, ResponseBody, refusal};
+use pier_registry::{Connection, FileSocket, Refusal, Registry, ResponseBody};
 use tokio::{
     net::TcpStream,
     task::JoinSet,
     time::{Instant, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     access::Access,
-    crowd::{self, Crowd, Seat},
+    crowd::{self, Crowd},
     host_check::HostCheck,
     monitor::{Measured, Monitor, Question},
-    observed::{ObservedBody, ObservedSocket},
+    observed::{CountedBody, ObservedBody, ObservedSocket},
     origin_check,
     pulse::{Patience, Pulse, Verdict},
     request_id::{REQUEST_ID, RequestIds},
@@ -101,18 +103,35 @@ impl Entrance {
     }
 }
 
-/// What is served, and what counts it.
+/// What is served, what counts it, and what names each request.
 #[derive(Clone, Debug)]
 pub(crate) struct Served {
     pub(crate) registry: Registry,
     pub(crate) monitor: Monitor,
+    pub(super) ids: Arc<RequestIds>,
+}
+
+/// The tasks of requests over HTTP/2, each of which has one beside its connection's.
+///
+/// One whose connection is cut is told, and drops its handler; what the handler does on a blocking thread, or in a task of the registry's
+/// own, goes on as it does over HTTP/1. They are counted, so that a server that stops waits for the last of them.
+#[derive(Clone, Debug, Default)]
+struct Streams(TaskTracker);
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        self.0.spawn(stream);
+    }
 }
 
 /// What all connections share.
 struct Server {
     served: Served,
-    ids: RequestIds,
-    builder: auto::Builder<TokioExecutor>,
+    builder: auto::Builder<Streams>,
+    streams: Streams,
     tls: Option<Tls>,
     guard: Guard,
     patience: Patience,
@@ -134,7 +153,8 @@ impl Connections {
         section: &ServeSection,
         max: NonZeroUsize,
     ) -> Self {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
+        let streams = Streams::default();
+        let mut builder = auto::Builder::new(streams.clone());
         // The pulse bounds heads in time; the buffer bounds them in bytes.
         builder.http1().max_buf_size(BUFFER_BYTES).max_headers(MAX_HEADERS).header_read_timeout(None);
         builder
@@ -155,8 +175,8 @@ impl Connections {
         let hosts = if is_guarded { HostCheck::Off } else { HostCheck::of(address) };
         let server = Server {
             served,
-            ids: RequestIds::new(),
             builder,
+            streams,
             tls,
             guard: Guard { hosts, access },
             patience: Patience {
@@ -193,9 +213,10 @@ impl Connections {
         };
         let server = Arc::clone(&self.server);
         self.tasks.spawn(async move {
-            let _seat: Seat = seat;
-            let _counted = server.served.monitor.connection();
+            let counted = server.served.monitor.connection();
             server.serve(stream, peer.ip()).await;
+            // Both are the connection's for as long as it lasts.
+            drop((seat, counted));
         });
     }
 
@@ -206,12 +227,16 @@ impl Connections {
         }
     }
 
-    /// Lets every connection finish the request that it is at, and waits for all of them.
+    /// Lets every connection finish the request that it is at, and waits for all of them, and for what connections that were cut have left
+    /// in hand.
     pub(crate) async fn drain(&mut self) {
         self.server.stopping.cancel();
         while !self.is_empty() {
             self.one_ended().await;
         }
+        let Streams(streams) = &self.server.streams;
+        streams.close();
+        streams.wait().await;
     }
 }
 
@@ -257,7 +282,7 @@ impl Server {
             async move {
                 let (response, measured) = server.answer(&registry, peer, request).await;
                 exchange.answered(Instant::now());
-                Ok::<_, Infallible>(response.map(|body| ObservedBody { body, exchange, _measured: measured }))
+                Ok::<_, Infallible>(response.map(|body| ObservedBody::new(body, exchange, measured)))
             }
         });
         let mut connection = pin!(self.builder.serve_connection(socket, service));
@@ -304,50 +329,53 @@ impl Server {
         peer: IpAddr,
         mut request: Request<Incoming>,
     ) -> (Response<ResponseBody>, Measured) {
-        let monitor = &self.served.monitor;
+        let Served { registry: whole, monitor, ids } = &self.served;
         let measured = monitor.request(request.method(), request.uri().path());
-        let name = self.ids.name(request.headers_mut());
-        let mut response = answer(registry, &self.guard, monitor, peer, request).await;
+        let name = ids.name(request.headers_mut());
+        let question = Question::of(request.method(), request.uri().path());
+        let mut response = match self.admit(question, peer, &request).await {
+            Ok(()) => match question {
+                Some(question) => monitor.answer(question, &name).await,
+                None => registry.handle(request.map(|body| CountedBody::new(body, &measured))).await,
+            },
+            Err(refusal) => {
+                whole.refuse(request.map(|body| CountedBody::new(body, &measured)), refusal).await
+            }
+        };
         response.headers_mut().insert(REQUEST_ID, name);
         measured.answered(response.status());
         (response, measured)
     }
-}
 
-/// What browsers are tricked into asking is refused, and what may not be asked; what monitoring asks is the monitor's, and the rest
-/// the registry's.
-async fn answer(
-    registry: &Connection,
-    guard: &Guard,
-    monitor: &Monitor,
-    peer: IpAddr,
-    request: Request<Incoming>,
-) -> Response<ResponseBody> {
-    let question = Question::of(request.method(), request.uri().path());
-    if let Some(question @ (Question::Alive | Question::Ready)) = question {
-        // Whoever checks on a server has no account, and comes by its address.
-        return monitor.answer(question).await;
-    }
-    if !guard.hosts.allows(&request) {
-        return refusal(
-            StatusCode::MISDIRECTED_REQUEST,
-            ErrorCode::Denied,
-            "this registry is for this machine only, and the request names another host",
-        );
-    }
-    if origin_check::is_foreign_write(&request) {
-        return refusal(
-            StatusCode::FORBIDDEN,
-            ErrorCode::Denied,
-            "a page of another site must not change what this registry holds",
-        );
-    }
-    match guard.access.admit(&request, peer).await {
-        Ok(_) => match question {
-            Some(question) => monitor.answer(question).await,
-            None => registry.handle(request).await,
-        },
-        Err(response) => *response,
+    /// Lets a request in, or says why not.
+    async fn admit(
+        &self,
+        question: Option<Question>,
+        peer: IpAddr,
+        request: &Request<Incoming>,
+    ) -> Result<(), Refusal> {
+        if matches!(question, Some(Question::Alive | Question::Ready)) {
+            // Whoever checks on a server has no account, and comes by its address.
+            return Ok(());
+        }
+        if !self.guard.hosts.allows(request) {
+            return Err(Refusal::new(
+                StatusCode::MISDIRECTED_REQUEST,
+                ErrorCode::Denied,
+                "this registry is for this machine only, and the request names another host",
+            ));
+        }
+        if origin_check::is_foreign_write(request) {
+            return Err(Refusal::new(
+                StatusCode::FORBIDDEN,
+                ErrorCode::Denied,
+                "a page of another site must not change what this registry holds",
+            ));
+        }
+        self.guard.access.admit(request, peer).await.map_err(|denied| {
+            self.served.monitor.denied(denied);
+            denied.refusal()
+        })
     }
 }
 

@@ -8,33 +8,29 @@
 //!
 //! They are answered on the registry's own address and, with `metrics-listen`, on one of their own.
 
+mod health;
 mod listener;
 mod numbers;
 mod process;
 mod requests;
+mod shared;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use pier_registry::{Registry, ResponseBody};
 use pier_store::Store;
-use tokio::{sync::watch, time::timeout};
+use tokio::sync::watch;
 
-pub(super) use self::{listener::serve, requests::Measured};
-use self::{numbers::Numbers, requests::Requests};
-use super::collection;
-
-/// How long the store may take to answer before the server counts as not ready.
-const STORE_LIMIT: Duration = Duration::from_secs(2);
-
-/// Bytes of free disk below which pushes begin to fail, so that another server should get them.
-const LEAST_FREE: u64 = 64 << 20;
+use self::{health::Health, numbers::Numbers, requests::Requests};
+pub(super) use self::{
+    listener::serve,
+    requests::{ByteCounter, Measured},
+};
+use super::{access::Denied, collection::Tally};
 
 /// Watches one server. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -45,7 +41,7 @@ pub(crate) struct Monitor {
 #[derive(Debug)]
 struct Inner {
     /// None where what is served is no store, such as images for tests.
-    store: Option<Arc<Store>>,
+    health: Option<Health>,
     requests: Requests,
     numbers: Numbers,
     is_draining: AtomicBool,
@@ -74,22 +70,19 @@ impl Question {
 
 impl Monitor {
     /// A monitor of a server that has just started, and that gives space back.
-    pub(crate) fn new(
-        store: Arc<Store>,
-        registry: Registry,
-        collected: watch::Receiver<collection::Numbers>,
-    ) -> Self {
-        let requests = Requests::default();
-        let numbers = Numbers::new(&requests, registry, collected);
-        let inner = Inner { store: Some(store), requests, numbers, is_draining: AtomicBool::new(false) };
-        Self { inner: Arc::new(inner) }
+    pub(crate) fn new(store: Arc<Store>, registry: Registry, collected: watch::Receiver<Tally>) -> Self {
+        Self::of(Some(Health::new(store)), registry, Some(collected))
     }
 
     /// A monitor of a server over something that is no store.
     pub(crate) fn without_store(registry: Registry) -> Self {
+        Self::of(None, registry, None)
+    }
+
+    fn of(health: Option<Health>, registry: Registry, collected: Option<watch::Receiver<Tally>>) -> Self {
         let requests = Requests::default();
-        let numbers = Numbers::new(&requests, registry, watch::channel(collection::Numbers::default()).1);
-        let inner = Inner { store: None, requests, numbers, is_draining: AtomicBool::new(false) };
+        let numbers = Numbers::new(&requests, registry, collected);
+        let inner = Inner { health, requests, numbers, is_draining: AtomicBool::new(false) };
         Self { inner: Arc::new(inner) }
     }
 
@@ -108,8 +101,20 @@ impl Monitor {
         self.inner.requests.begin(method, path)
     }
 
-    /// Answers a question.
-    pub(super) async fn answer(&self, question: Question) -> Response<ResponseBody> {
+    /// Counts somebody who was not let in.
+    pub(super) fn denied(&self, denied: Denied) {
+        self.inner.requests.denied(denied);
+    }
+
+    /// Answers a question that came under this name.
+    pub(super) async fn answer(&self, question: Question, id: &HeaderValue) -> Response<ResponseBody> {
+        let response = self.found(question).await;
+        let status = response.status().as_u16();
+        tracing::debug!(id = id.to_str().ok(), ?question, status, "answered");
+        response
+    }
+
+    async fn found(&self, question: Question) -> Response<ResponseBody> {
         match question {
             Question::Alive => text(StatusCode::OK, "ok\n".to_owned()),
             Question::Ready => match self.reasons().await {
@@ -117,8 +122,8 @@ impl Monitor {
                 reasons => text(StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n"),
             },
             Question::Metrics => {
-                let usage = match &self.inner.store {
-                    Some(store) => timeout(STORE_LIMIT, store.usage()).await.ok().and_then(Result::ok),
+                let usage = match &self.inner.health {
+                    Some(health) => health.usage().await,
                     None => None,
                 };
                 let mut response = text(StatusCode::OK, self.inner.numbers.encode(usage));
@@ -137,18 +142,8 @@ impl Monitor {
         if self.inner.is_draining.load(Relaxed) {
             reasons.push("stopping".to_owned());
         }
-        let Some(store) = &self.inner.store else { return reasons };
-        match timeout(STORE_LIMIT, store.usage()).await {
-            Err(_) => reasons.push(format!("the store did not answer in {STORE_LIMIT:?}")),
-            // What exactly is wrong is for the log and not for whoever may ask here.
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the store does not answer");
-                reasons.push(format!("the store does not answer: {}", error.code()));
-            }
-            Ok(Ok(usage)) if usage.free < LEAST_FREE => {
-                reasons.push(format!("only {} bytes of disk are free", usage.free));
-            }
-            Ok(Ok(_)) => {}
+        if let Some(health) = &self.inner.health {
+            reasons.extend(health.trouble().await.map(|trouble| trouble.to_string()));
         }
         reasons
     }

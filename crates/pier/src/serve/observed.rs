@@ -1,4 +1,4 @@
-//! A socket and a body that tell the [pulse](super::pulse) what moves.
+//! A socket and bodies that tell what moves: the [pulse](super::pulse), and the counters.
 
 use std::{
     io::{self, IoSlice},
@@ -7,15 +7,16 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use hyper::{
-    body::{Body, Frame, SizeHint},
+    body::{Body, Frame, Incoming, SizeHint},
     rt::{Read, ReadBufCursor, Write},
 };
 use pier_registry::ResponseBody;
 use tokio::time::Instant;
 
 use super::{
-    monitor::Measured,
+    monitor::{ByteCounter, Measured},
     pulse::{Exchange, Pulse},
 };
 
@@ -29,10 +30,34 @@ pub(super) struct ObservedSocket<S> {
 /// A response's body, with the exchange that it ends.
 #[derive(Debug)]
 pub(super) struct ObservedBody {
-    pub(super) body: ResponseBody,
-    pub(super) exchange: Exchange,
+    body: ResponseBody,
+    exchange: Exchange,
+    /// Bytes that it had when it began.
+    announced: u64,
     /// Counts how long the exchange took, by being dropped with it.
-    pub(super) _measured: Measured,
+    measured: Measured,
+}
+
+/// A request's body whose bytes are counted as they come.
+#[derive(Debug)]
+pub(super) struct CountedBody {
+    body: Incoming,
+    /// `None` for a body that has no bytes, as most have.
+    came: Option<ByteCounter>,
+}
+
+impl ObservedBody {
+    pub(super) fn new(body: ResponseBody, exchange: Exchange, measured: Measured) -> Self {
+        let announced = body.size_hint().lower();
+        Self { body, exchange, announced, measured }
+    }
+}
+
+impl CountedBody {
+    pub(super) fn new(body: Incoming, measured: &Measured) -> Self {
+        let came = (!body.is_end_stream()).then(|| measured.received());
+        Self { body, came }
+    }
 }
 
 impl<S> ObservedSocket<S> {
@@ -99,6 +124,39 @@ impl Body for ObservedBody {
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         self.exchange.taken(Instant::now());
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for ObservedBody {
+    fn drop(&mut self) {
+        // The body knows what is left of it, so its bytes are counted at once and not piece by piece.
+        self.measured.sent(self.announced.saturating_sub(self.body.size_hint().lower()));
+    }
+}
+
+impl Body for CountedBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let (Some(came), Poll::Ready(Some(Ok(frame)))) = (&self.came, &polled)
+            && let Some(bytes) = frame.data_ref()
+        {
+            came.inc_by(bytes.len() as u64);
+        }
         polled
     }
 

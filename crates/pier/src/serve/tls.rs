@@ -53,7 +53,7 @@ pub(super) type Encrypted = TokioIo<TlsStream<TokioIo<ObservedSocket<TokioIo<Tcp
 #[derive(Clone)]
 pub(crate) struct Tls {
     acceptor: TlsAcceptor,
-    pair: Arc<Watched<CertifiedKey>>,
+    pair: Arc<Watched<CertifiedKey, 2>>,
 }
 
 /// Where the certificate is and where its key.
@@ -72,10 +72,9 @@ impl Tls {
     /// When they cannot be read, are none, or do not belong together.
     pub(crate) fn load(files: Files) -> Result<Self, Failure> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let paths = vec![files.certificate.clone(), files.key.clone()];
+        let paths = [files.certificate.clone(), files.key.clone()];
         let for_pair = Arc::clone(&provider);
-        let pair = Watched::load("TLS certificate or key", paths, MAX_BYTES, move |contents| {
-            let [certificate, key] = contents else { unreachable!("two files are read") };
+        let pair = Watched::load("TLS certificate or key", paths, MAX_BYTES, move |[certificate, key]| {
             pair::parse(&files, certificate, key, &for_pair)
         })?;
         let pair = Arc::new(pair);
@@ -140,7 +139,7 @@ async fn decline(mut stream: TcpStream) {
 }
 
 /// Shows every client the pair that holds at the time, whatever name it asks for.
-struct Resolver(Arc<Watched<CertifiedKey>>);
+struct Resolver(Arc<Watched<CertifiedKey, 2>>);
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {

@@ -27,15 +27,15 @@ use crate::failure::{Failure, Status};
 const PERIOD: Duration = Duration::from_secs(5);
 
 /// Makes a value of the content of the files, in their order.
-type Parse<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, Failure> + Send + Sync>;
+type Parse<T, const N: usize> = Box<dyn Fn(&[Vec<u8>; N]) -> Result<T, Failure> + Send + Sync>;
 
-/// What files say, as of the last time that it made sense.
-pub(super) struct Watched<T> {
+/// What `N` files say, as of the last time that it made sense.
+pub(super) struct Watched<T, const N: usize> {
     /// For people: `certificate`.
     what: &'static str,
-    files: Vec<PathBuf>,
+    files: [PathBuf; N],
     max_bytes: u64,
-    parse: Parse<T>,
+    parse: Parse<T, N>,
     current: RwLock<Arc<T>>,
     /// Of what was read last, whether it made sense or not.
     seen: Mutex<Option<Seen>>,
@@ -55,16 +55,16 @@ pub(super) trait Reload: Send + Sync {
     fn reload(&self);
 }
 
-impl<T: Send + Sync> Watched<T> {
+impl<T: Send + Sync, const N: usize> Watched<T, N> {
     /// Reads the files, none of which may have more than `max_bytes`. Blocks.
     ///
     /// # Errors
     /// When they cannot be read, or make no sense.
     pub(super) fn load(
         what: &'static str,
-        files: Vec<PathBuf>,
+        files: [PathBuf; N],
         max_bytes: u64,
-        parse: impl Fn(&[Vec<u8>]) -> Result<T, Failure> + Send + Sync + 'static,
+        parse: impl Fn(&[Vec<u8>; N]) -> Result<T, Failure> + Send + Sync + 'static,
     ) -> Result<Self, Failure> {
         let contents = read_all(what, &files, max_bytes)?;
         let current = RwLock::new(Arc::new(parse(&contents)?));
@@ -87,7 +87,7 @@ impl<T: Send + Sync> Watched<T> {
     }
 }
 
-impl<T: Send + Sync> Reload for Watched<T> {
+impl<T: Send + Sync, const N: usize> Reload for Watched<T, N> {
     fn reload(&self) {
         let what = self.what;
         let contents = match read_all(what, &self.files, self.max_bytes) {
@@ -153,32 +153,39 @@ async fn next(signal: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
     signal.as_mut()?.recv().await
 }
 
-fn read_all(what: &str, files: &[PathBuf], max_bytes: u64) -> Result<Vec<Vec<u8>>, Failure> {
-    files.iter().map(|file| read(file, max_bytes)).collect::<Result<_, _>>().map_err(|(file, error)| {
-        let hint = match error.kind() {
-            io::ErrorKind::NotFound => "check the path; relative ones start where `pier` was started",
-            io::ErrorKind::PermissionDenied => "the user that `pier serve` runs as has to be able to read it",
-            _ => "name a readable file",
-        };
-        let error = anyhow::Error::new(error).context(format!("cannot read the {what} `{}`", file.display()));
-        Failure::new(Status::Usage, error).with_hint(hint)
-    })
+fn read_all<const N: usize>(
+    what: &str,
+    files: &[PathBuf; N],
+    max_bytes: u64,
+) -> Result<[Vec<u8>; N], Failure> {
+    let mut contents = [const { Vec::new() }; N];
+    for (content, file) in contents.iter_mut().zip(files) {
+        *content = read(file, max_bytes).map_err(|error| {
+            let hint = match error.kind() {
+                io::ErrorKind::NotFound => "check the path; relative ones start where `pier` was started",
+                io::ErrorKind::PermissionDenied => {
+                    "the user that `pier serve` runs as has to be able to read it"
+                }
+                _ => "name a readable file",
+            };
+            let error =
+                anyhow::Error::new(error).context(format!("cannot read the {what} `{}`", file.display()));
+            Failure::new(Status::Usage, error).with_hint(hint)
+        })?;
+    }
+    Ok(contents)
 }
 
-fn read(file: &Path, max_bytes: u64) -> Result<Vec<u8>, (&Path, io::Error)> {
-    let failed = |error| (file, error);
+fn read(file: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     // A pipe would be waited for.
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")));
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
     }
     let mut bytes = Vec::new();
-    File::open(file)
-        .and_then(|file| file.take(max_bytes + 1).read_to_end(&mut bytes))
-        .map_err(|error| (file, error))?;
+    File::open(file)?.take(max_bytes + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max_bytes {
-        let error =
-            io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {max_bytes} bytes"));
-        return Err(failed(error));
+        let why = format!("it has more than {max_bytes} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
     }
     Ok(bytes)
 }
@@ -192,7 +199,7 @@ fn fingerprint(contents: &[Vec<u8>]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-impl<T> fmt::Debug for Watched<T> {
+impl<T, const N: usize> fmt::Debug for Watched<T, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watched")
             .field("what", &self.what)

@@ -14,6 +14,7 @@ const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
 const END_STREAM: u8 = 1;
@@ -75,6 +76,10 @@ fn clients_are_told_of_windows_that_cap_no_fast_link_and_of_limits() {
     for (setting, value) in [(3, 100), (4, 4 << 20), (5, 256 << 10), (6, 32 << 10)] {
         assert_eq!(settings.get(&setting), Some(&value), "{settings:?}");
     }
+    // The window that all streams share is no setting: it has 65,535 bytes until it is made larger (RFC 9113, section 6.9.2).
+    let update = std::iter::from_fn(|| read(&mut stream)).find(|frame| frame.kind == WINDOW_UPDATE).unwrap();
+    let more = u32::from_be_bytes(update.payload.try_into().unwrap());
+    assert_eq!((update.stream, more), (0, (4 << 20) - 65_535));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::server::{ALICE, LIMIT, Site, basic};
+use crate::server::{ALICE, LIMIT, Reply, Site, basic};
 
 const USERS: &str = "--htpasswd @htpasswd";
 
@@ -139,4 +139,67 @@ fn whoever_guesses_is_made_to_wait_and_others_are_not() {
     assert!((1..=60).contains(&seconds), "{seconds}");
     assert_eq!(server.status_as("alice", "hunter2", "GET /v2/"), 200);
     assert_eq!(server.status_as("bob", "hunter2", "GET /v2/"), 200);
+}
+
+#[test]
+fn behind_a_proxy_on_this_machine_whoever_guesses_locks_nobody_else_out() {
+    let site = Site::new();
+    let server = site.serve(USERS);
+    let guess = |from: &str, password: &str| {
+        let login = basic("alice", password);
+        server.ask("GET /v2/", &[("Authorization", &login), ("X-Forwarded-For", from)], b"").status
+    };
+    // Only what the proxy has added counts, which is the last.
+    let answers: Vec<u16> = (0..20)
+        .map(|number| guess(&format!("198.51.100.{number}, 203.0.113.7"), &format!("guess {number}")))
+        .collect();
+    assert_eq!(answers[..10], [401; 10]);
+    assert!(answers.contains(&429), "{answers:?}");
+    assert_eq!(guess("203.0.113.7", "another"), 429);
+    assert_eq!(guess("203.0.113.7, 203.0.113.8", "hunter2"), 200);
+}
+
+#[test]
+fn whoever_is_refused_hears_so_and_the_log_has_the_same_name_for_it() {
+    let site = Site::new();
+    let (mut guarded, mut open) = (site.serve(USERS), site.serve(""));
+    // More than a connection's buffers take while nobody reads.
+    let layer = vec![7; 1_000_000];
+    let (foreign, wrong) = ([("Origin", "http://evil.example")], basic("alice", "wrong"));
+    let mut replies = vec![
+        (401, guarded.ask("PUT /v2/app/manifests/1", &[], &layer)),
+        (401, guarded.ask("GET /v2/", &[("Authorization", &wrong)], b"")),
+        (403, guarded.ask("POST /v2/app/blobs/uploads/", &foreign, &layer)),
+    ];
+    for number in 0..20 {
+        let reply = guarded.ask("GET /v2/", &[("Authorization", &basic("alice", &number.to_string()))], b"");
+        if reply.status == 429 {
+            replies.push((429, reply));
+            break;
+        }
+    }
+    assert_eq!(replies.len(), 4);
+    let misdirected = open.ask("PUT http://evil.example/v2/app/manifests/1", &[], &layer);
+    guarded.process.terminate(LIMIT).unwrap();
+    open.process.terminate(LIMIT).unwrap();
+    let has_line = |log: &str, status: u16, reply: &Reply| {
+        assert_eq!(reply.status, status);
+        let (id, status) =
+            (format!("id=\"{}\"", reply.header("x-request-id").unwrap()), format!("status={status}"));
+        assert!(log.lines().any(|line| line.contains(&id) && line.contains(&status)), "{id} {status}\n{log}");
+    };
+    for (status, reply) in &replies {
+        has_line(&guarded.process.stderr(), *status, reply);
+    }
+    has_line(&open.process.stderr(), 421, &misdirected);
+}
+
+#[test]
+fn to_be_asked_to_log_in_is_no_news() {
+    let site = Site::new();
+    let mut server = site.serve(USERS);
+    assert_eq!(server.ask("GET /v2/", &[], b"").status, 401);
+    server.process.terminate(LIMIT).unwrap();
+    let log = server.process.stderr();
+    assert!(!log.contains("refused"), "{log}");
 }

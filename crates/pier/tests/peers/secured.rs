@@ -37,26 +37,36 @@ pub(crate) const PIER: &str = env!("CARGO_BIN_EXE_pier");
 /// What the signature of `{seed}` is.
 const SIGNATURE: &str = "application/vnd.example.signature";
 
-/// What one client types. Where a list is empty, the client has no such command.
+/// What one client types.
 struct Row {
     login: &'static [&'static str],
     push: &'static [&'static str],
     /// What the last of these prints has the digest in it.
     pull: &'static [&'static str],
     /// What this prints has the tag on a line.
-    tags: &'static [&'static str],
+    tags: Verb,
     /// What this prints has [`SIGNATURE`] in it.
-    referrers: &'static [&'static str],
-    delete: &'static [&'static str],
+    referrers: Verb,
+    delete: Verb,
+}
+
+/// How a client does what not every client can do.
+enum Verb {
+    Typed(&'static str),
+    /// It cannot: whoever types this is told so in these words. The day that it can, the test fails, and the row gets what is to be typed.
+    Lacking {
+        typed: &'static str,
+        told: &'static str,
+    },
 }
 
 const PIER_ROW: Row = Row {
     login: &["pier login {host} --username alice --password-stdin --ca {ca} --authfile {auth}"],
     push: &["pier push oci:{layout}:app {image} --ca {ca} --authfile {auth}"],
     pull: &["pier pull {image} --all-platforms --json --ca {ca} --authfile {auth}"],
-    tags: &["pier tags {repository} --ca {ca} --authfile {auth}"],
-    referrers: &["pier referrers {seed} --json --ca {ca} --authfile {auth}"],
-    delete: &["pier delete {image} --ca {ca} --authfile {auth}"],
+    tags: Verb::Typed("pier tags {repository} --ca {ca} --authfile {auth}"),
+    referrers: Verb::Typed("pier referrers {seed} --json --ca {ca} --authfile {auth}"),
+    delete: Verb::Typed("pier delete {image} --ca {ca} --authfile {auth}"),
 };
 
 const SKOPEO: Row = Row {
@@ -70,9 +80,9 @@ const SKOPEO: Row = Row {
         "skopeo copy --src-cert-dir {certs} --src-authfile {auth} docker://{image} oci:{out}:app",
         "skopeo inspect --cert-dir {certs} --authfile {auth} docker://{image}",
     ],
-    tags: &["skopeo list-tags --cert-dir {certs} --authfile {auth} docker://{repository}"],
-    referrers: &[],
-    delete: &["skopeo delete --cert-dir {certs} --authfile {auth} docker://{image}"],
+    tags: Verb::Typed("skopeo list-tags --cert-dir {certs} --authfile {auth} docker://{repository}"),
+    referrers: Verb::Lacking { typed: "skopeo referrers {seed}", told: "Unrecognized command" },
+    delete: Verb::Typed("skopeo delete --cert-dir {certs} --authfile {auth} docker://{image}"),
 };
 
 const PODMAN: Row = Row {
@@ -89,12 +99,16 @@ const PODMAN: Row = Row {
         "podman pull --cert-dir {certs} --authfile {auth} {image}",
         "podman image inspect --format {{.Digest}} {image}",
     ],
-    // `podman search --list-tags` takes no `--cert-dir` in this version.
-    tags: &[],
-    referrers: &[],
-    delete: &[],
+    // It does list tags, of registries whose certificate a public authority vouches for.
+    tags: Verb::Lacking {
+        typed: "podman search --list-tags --cert-dir {certs} {repository}",
+        told: "unknown flag: --cert-dir",
+    },
+    referrers: Verb::Lacking { typed: "podman referrers {seed}", told: "unrecognized command" },
+    delete: Verb::Lacking { typed: "podman delete {image}", told: "unrecognized command" },
 };
 
+/// Docker, like podman, deletes its own copies (`rmi`) and none of a registry.
 const DOCKER: Row = Row {
     login: &["docker login --username alice --password {password} {host}"],
     push: &[
@@ -104,9 +118,9 @@ const DOCKER: Row = Row {
         "docker rmi {image}",
     ],
     pull: &["docker pull {image}"],
-    tags: &[],
-    referrers: &[],
-    delete: &[],
+    tags: Verb::Lacking { typed: "docker tags {repository}", told: "docker --help" },
+    referrers: Verb::Lacking { typed: "docker referrers {seed}", told: "docker --help" },
+    delete: Verb::Lacking { typed: "docker delete {image}", told: "docker --help" },
 };
 
 /// `ctr` keeps no credentials.
@@ -120,18 +134,21 @@ const CONTAINERD: Row = Row {
         "ctr images rm --sync {image} {repository}:app",
     ],
     pull: &["ctr images pull --user alice:{password} --hosts-dir {hosts} {image}", "ctr images ls"],
-    tags: &[],
-    referrers: &[],
-    delete: &[],
+    tags: Verb::Lacking { typed: "ctr images tags {repository}", told: "No help topic" },
+    referrers: Verb::Lacking { typed: "ctr images referrers {seed}", told: "No help topic" },
+    delete: Verb::Lacking {
+        typed: "ctr images delete --remote {image}",
+        told: "flag provided but not defined",
+    },
 };
 
 const CRANE: Row = Row {
     login: &["crane auth login {host} --username alice --password {password}", "crane catalog {host}"],
     push: &["crane push {layout} {image}"],
     pull: &["crane pull --format oci {image} {out}/app", "crane digest {image}"],
-    tags: &["crane ls {repository}"],
-    referrers: &[],
-    delete: &["crane delete {image}"],
+    tags: Verb::Typed("crane ls {repository}"),
+    referrers: Verb::Lacking { typed: "crane referrers {seed}", told: "unknown command" },
+    delete: Verb::Typed("crane delete {image}"),
 };
 
 const REGCTL: Row = Row {
@@ -141,9 +158,9 @@ const REGCTL: Row = Row {
     ],
     push: &["regctl image copy ocidir://{layout}:app {image}"],
     pull: &["regctl image copy {image} ocidir://{out}:app", "regctl image digest {image}"],
-    tags: &["regctl tag ls {repository}"],
-    referrers: &["regctl artifact list {seed}"],
-    delete: &["regctl tag delete {image}"],
+    tags: Verb::Typed("regctl tag ls {repository}"),
+    referrers: Verb::Typed("regctl artifact list {seed}"),
+    delete: Verb::Typed("regctl tag delete {image}"),
 };
 
 const ORAS: Row = Row {
@@ -153,9 +170,9 @@ const ORAS: Row = Row {
         "oras cp --from-ca-file {ca} {image} --to-oci-layout {out}:app",
         "oras manifest fetch --ca-file {ca} --descriptor {image}",
     ],
-    tags: &["oras repo tags --ca-file {ca} {repository}"],
-    referrers: &["oras discover --ca-file {ca} {seed}"],
-    delete: &["oras manifest delete --force --ca-file {ca} {image}"],
+    tags: Verb::Typed("oras repo tags --ca-file {ca} {repository}"),
+    referrers: Verb::Typed("oras discover --ca-file {ca} {seed}"),
+    delete: Verb::Typed("oras manifest delete --force --ca-file {ca} {image}"),
 };
 
 /// How clients pull that have no credentials, from a registry that asks for some unless it is pulled from.
@@ -314,17 +331,22 @@ impl Secured {
         if row.keeps_digests() {
             assert!(pulled.contains(&digest), "{name} pulls {pulled}");
         }
-        if !row.tags.is_empty() {
-            let tags = run("hunter2", row.tags).unwrap();
+        let mut try_verb = |verb: &Verb| match verb {
+            Verb::Typed(line) => Some(run("hunter2", &[*line]).unwrap()),
+            Verb::Lacking { typed, told } => {
+                let refused = run("hunter2", &[*typed]).unwrap_err().to_string();
+                assert!(refused.contains(told), "{name} knows `{typed}`: {refused}");
+                None
+            }
+        };
+        if let Some(tags) = try_verb(&row.tags) {
             let is_tag = |line: &str| line.trim().trim_matches([',', '"']) == "1";
             assert!(tags.lines().any(is_tag), "{name} lists {tags}");
         }
-        if !row.referrers.is_empty() {
-            let referrers = run("hunter2", row.referrers).unwrap();
+        if let Some(referrers) = try_verb(&row.referrers) {
             assert!(referrers.contains(SIGNATURE), "{name} finds {referrers}");
         }
-        if !row.delete.is_empty() {
-            run("hunter2", row.delete).unwrap();
+        if try_verb(&row.delete).is_some() {
             assert!(run("hunter2", &row.pull[..1]).is_err(), "{name} pulls what it has deleted");
         }
     }

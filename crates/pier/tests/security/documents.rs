@@ -17,13 +17,14 @@ fn a_head_without_end_is_cut_short() {
     let server = Server::start("");
     let many = "X-Many: x\r\n".repeat(2000);
     let long = format!("X-Long: {}\r\n", "x".repeat(8 << 20));
-    for (line, headers) in [
-        ("GET /v2/".to_owned(), many.as_str()),
-        ("GET /v2/".to_owned(), long.as_str()),
-        (format!("GET /v2/{}/tags/list", "a".repeat(8 << 20)), ""),
+    // What a connection's buffer does not hold is too long whatever it is, and of what it holds 64 KiB are the most for a path.
+    for (line, headers, status) in [
+        ("GET /v2/".to_owned(), many.as_str(), 431),
+        ("GET /v2/".to_owned(), long.as_str(), 431),
+        (format!("GET /v2/{}/tags/list", "a".repeat(8 << 20)), "", 431),
+        (format!("GET /v2/{}/tags/list", "a".repeat(100 << 10)), "", 414),
     ] {
-        let reply = server.ask(&line, headers, b"");
-        assert!([0, 414, 431].contains(&reply.status), "{}", reply.status);
+        assert_eq!(server.ask(&line, headers, b"").status, status, "{:.20} {headers:.20}", line);
     }
     // One that never ends is not kept either.
     let mut endless = server.connect();

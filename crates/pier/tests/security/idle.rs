@@ -6,6 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pier_testkit::skip::{Skips, skip};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::server::Server;
 
 const CONNECTIONS: usize = 10_000;
@@ -19,8 +22,20 @@ fn ten_thousand_idle_connections_hold_nobody_up() {
         4 * CONNECTIONS,
         &format!("max-connections = {0}\nmax-connections-per-address = {0}", CONNECTIONS + 100),
     );
-    // Three descriptors for each is what the server counts with. Without the privilege to have so many there are fewer.
-    let connections = CONNECTIONS.min(server.files() / 3 - 200);
+    // The server counts with three descriptors for each connection, and here it is one.
+    let (of_server, own) = (server.files(), files_for(CONNECTIONS + 200));
+    let connections = CONNECTIONS.min((of_server / 3).min(own).saturating_sub(200));
+    if connections < CONNECTIONS {
+        let why = format!(
+            "{connections} of {CONNECTIONS} connections, since {of_server} files may be open there, {own} here"
+        );
+        // Half of them are as good a test as all, as long as somebody knows; fewer are none.
+        let skips = if connections >= CONNECTIONS / 2 { Skips::Allowed } else { Skips::from_environment() };
+        skip(skips, &why);
+    }
+    if connections < CONNECTIONS / 2 {
+        return;
+    }
     let before = server.process.resident_bytes().unwrap().now;
     let idle: Vec<TcpStream> = (0..connections)
         .map(|_| {
@@ -38,4 +53,16 @@ fn ten_thousand_idle_connections_hold_nobody_up() {
     assert_eq!(server.get("/v2/").status, 200);
     assert!(asked.elapsed() < Duration::from_secs(10));
     drop(idle);
+}
+
+/// How many files this process may open, after asking for as many as are wanted.
+fn files_for(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let (wanted, current) = (wanted as u64, limit.current.unwrap_or(u64::MAX));
+    if current < wanted {
+        // More than the hard limit is for the privileged, who may have it.
+        let maximum = limit.maximum.map(|maximum| maximum.max(wanted));
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
+    }
+    usize::try_from(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)).unwrap_or(usize::MAX)
 }

@@ -6,21 +6,15 @@
 
 use std::{fs, path::PathBuf};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use rustix::rand::{GetRandomFlags, getrandom};
 use tempfile::TempDir;
 
 use crate::{
     failure::Failure,
-    serve::{Access, Entrance, Others, Tls, TlsFiles, Users},
+    serve::{Access, BCRYPT_BYTES, Entrance, Others, Password, Tls, TlsFiles, Users, check_user_name},
 };
-
-/// The lowest that there is.
-const BCRYPT_COST: u32 = 4;
-
-/// What bcrypt looks at of a password.
-const BCRYPT_BYTES: usize = 72;
 
 /// What clients on this machine call it.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -63,11 +57,7 @@ impl Login {
             Some((user, password)) => (user, password.to_owned()),
             None => (text, random_password()?),
         };
-        if user.is_empty() || user.starts_with('#') || user.chars().any(char::is_control) {
-            return Err(
-                "a user's name is not empty, has no colon in it, and does not begin with `#`".to_owned()
-            );
-        }
+        check_user_name(user)?;
         if password.is_empty() || password.len() > BCRYPT_BYTES {
             return Err(format!("a password has 1 to {BCRYPT_BYTES} bytes"));
         }
@@ -97,9 +87,8 @@ impl Guard {
         let access = match login {
             None => Access::open(),
             Some(Login { user, password }) => {
-                let hash = bcrypt::hash(password, BCRYPT_COST)
-                    .map_err(|error| anyhow!("cannot hash the password: {error}"))?;
-                let users = Users::load(write("htpasswd", format!("{user}:{hash}\n"))?)?;
+                let hash = Password::hash_at_lowest_cost(password)?;
+                let users = Users::load(write("htpasswd", format!("{user}:{}\n", hash.as_str()))?)?;
                 Access::of_users(users, Others::Refused)
             }
         };

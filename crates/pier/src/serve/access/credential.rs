@@ -13,7 +13,7 @@ pub(super) struct Credential {
 
 /// Why a header says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unreadable {
+pub(in crate::serve) enum Unreadable {
     /// It is of another scheme, such as Bearer.
     Scheme,
     /// It is malformed, or there are several.

@@ -1,6 +1,6 @@
 //! The file of users: a line for each, `name:hash`, as Apache's htpasswd has it.
 
-use std::{collections::HashMap, fmt, path::Path, sync::Arc};
+use std::{collections::HashMap, fmt, path::Path};
 
 use anyhow::anyhow;
 
@@ -9,8 +9,8 @@ use crate::failure::{Failure, Status};
 
 /// Who is known. There is somebody.
 pub(super) struct Htpasswd {
-    entries: HashMap<Arc<str>, Password>,
-    /// Whose hash is verified for names that nobody has.
+    entries: HashMap<String, Password>,
+    /// What [`Htpasswd::decoy`] gives.
     first: Password,
 }
 
@@ -42,7 +42,7 @@ impl Htpasswd {
                 NotTaken::TooCostly => refused("the hash of the password is too costly to verify"),
             })?;
             first.get_or_insert_with(|| password.clone());
-            if entries.insert(Arc::from(name), password).is_some() {
+            if entries.insert(name.to_owned(), password).is_some() {
                 return Err(refused("the user has a line already"));
             }
         }
@@ -50,12 +50,13 @@ impl Htpasswd {
         Ok(Self { entries, first })
     }
 
-    /// The entry of a user.
-    pub(super) fn entry(&self, name: &str) -> Option<(Arc<str>, &Password)> {
-        self.entries.get_key_value(name).map(|(name, password)| (Arc::clone(name), password))
+    /// The hash of a user's password.
+    pub(super) fn entry(&self, name: &str) -> Option<&Password> {
+        self.entries.get(name)
     }
 
-    /// A hash that is not of somebody unknown, to spend on them the time that somebody known costs.
+    /// A hash to verify passwords against that come with a name which nobody has: so they take as long as with a name that somebody
+    /// has, and nobody finds out which names there are.
     pub(super) fn decoy(&self) -> &Password {
         &self.first
     }
@@ -63,6 +64,22 @@ impl Htpasswd {
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
+}
+
+/// Whether a user may have this name: it has to fit into a line, and clients cannot send a colon (RFC 7617).
+///
+/// # Errors
+/// The rule, for people.
+pub(crate) fn check_user_name(name: &str) -> Result<(), &'static str> {
+    let fits = !name.is_empty()
+        && !name.starts_with('#')
+        && !name.contains(|character: char| character == ':' || character.is_control());
+    if fits {
+        return Ok(());
+    }
+    Err(
+        "a user's name is not empty, has no colon and no control characters in it, and does not begin with `#`",
+    )
 }
 
 fn malformed(file: &Path, line: Option<usize>, why: &str) -> Failure {
@@ -89,8 +106,7 @@ mod tests {
         let users = Htpasswd::parse("f".as_ref(), text.as_bytes()).unwrap();
         assert_eq!(users.len(), 2);
         for name in ["alice", "bob builder"] {
-            let (found, password) = users.entry(name).unwrap();
-            assert_eq!((&*found, password.as_str()), (name, HASH));
+            assert_eq!(users.entry(name).unwrap().as_str(), HASH);
         }
         assert!(users.entry("Alice").is_none() && users.entry("").is_none());
         assert_eq!(format!("{users:?}"), "Htpasswd { users: 2, .. }");

@@ -18,6 +18,15 @@ const MAX_BCRYPT_COST: u32 = 17;
 const MAX_ARGON2_KIB: u32 = 1 << 20;
 const MAX_ARGON2_PASSES: u32 = 64;
 
+/// What bcrypt looks at of a password: what comes behind does not count, so that two passwords could be one.
+pub(crate) const BCRYPT_BYTES: usize = 72;
+
+/// 2^10 rounds: 50 milliseconds. Each pull of a client that is not remembered waits for it.
+const BCRYPT_COST: u32 = 10;
+
+/// The lowest that there is.
+const LOWEST_BCRYPT_COST: u32 = 4;
+
 /// A password's hash, whose `Debug` says only its kind.
 #[derive(Clone)]
 pub(crate) struct Password(Kept);
@@ -55,8 +64,8 @@ impl Password {
         if ["$2y$", "$2b$", "$2a$"].iter().any(|prefix| text.starts_with(prefix)) {
             let parts: HashParts = text.parse().map_err(|_| NotTaken::Damaged)?;
             return match parts.get_cost() {
-                4..=MAX_BCRYPT_COST => Ok(Self(Kept::Bcrypt(text.to_owned()))),
-                ..4 => Err(NotTaken::Damaged),
+                LOWEST_BCRYPT_COST..=MAX_BCRYPT_COST => Ok(Self(Kept::Bcrypt(text.to_owned()))),
+                ..LOWEST_BCRYPT_COST => Err(NotTaken::Damaged),
                 _ => Err(NotTaken::TooCostly),
             };
         }
@@ -76,20 +85,21 @@ impl Password {
 
     /// Hashes a password with a new salt, at a cost that takes a tenth of a second or so.
     pub(crate) fn hash(password: &str, scheme: Scheme) -> anyhow::Result<Self> {
-        let cannot = |error: &dyn fmt::Display| anyhow!("cannot hash the password: {error}");
         Ok(Self(match scheme {
-            Scheme::Bcrypt => {
-                let parts =
-                    bcrypt::hash_with_result(password, BCRYPT_COST).map_err(|error| cannot(&error))?;
-                // What Apache's htpasswd writes, so that whatever reads its files reads this.
-                Kept::Bcrypt(parts.format_for_version(bcrypt::Version::TwoY))
-            }
+            Scheme::Bcrypt => hash_with_bcrypt(password, BCRYPT_COST)?,
             Scheme::Argon2id => {
                 let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::default());
-                let hash = hasher.hash_password(password.as_bytes()).map_err(|error| cannot(&error))?;
+                let hash = hasher
+                    .hash_password(password.as_bytes())
+                    .map_err(|error| anyhow!("cannot hash the password: {error}"))?;
                 Kept::Argon2id(hash.to_string())
             }
         }))
+    }
+
+    /// Hashes a password that guards nothing for long, at next to no cost.
+    pub(crate) fn hash_at_lowest_cost(password: &str) -> anyhow::Result<Self> {
+        Ok(Self(hash_with_bcrypt(password, LOWEST_BCRYPT_COST)?))
     }
 
     /// Whether this is the password. Takes long, and that is the point: not to be called where others wait.
@@ -109,8 +119,12 @@ impl Password {
     }
 }
 
-/// 2^10 rounds: 50 milliseconds. Each pull of a client that is not remembered waits for it.
-const BCRYPT_COST: u32 = 10;
+/// Hashes as Apache's htpasswd does, so that whatever reads its files reads this.
+fn hash_with_bcrypt(password: &str, cost: u32) -> anyhow::Result<Kept> {
+    let parts = bcrypt::hash_with_result(password, cost)
+        .map_err(|error| anyhow!("cannot hash the password: {error}"))?;
+    Ok(Kept::Bcrypt(parts.format_for_version(bcrypt::Version::TwoY)))
+}
 
 /// What a hash that is not taken probably is.
 fn kind(text: &str) -> &'static str {

@@ -1,8 +1,9 @@
 //! Turns at verifying passwords: a few at once, and fewer for those who guess.
 //!
-//! Each verification takes a token from two buckets: that of its address and user name, and that of its address. A password that is right
-//! puts them back, so whoever knows theirs never runs out. An address is a host's, or the network's of IPv6, of which a host has as many
-//! addresses as it likes. Loopback has no bucket of its own: behind it is a proxy on this machine, which means everybody.
+//! Each verification takes a token from two buckets: that of its address and user name, and that of its address. Only a password that is
+//! wrong costs them, so whoever knows theirs never runs out, and neither does whoever hangs up. An address is a host's, or the network's
+//! of IPv6, of which a host has as many addresses as it likes. Loopback has no bucket of its own: behind it is a proxy on this machine
+//! that does not say for whom it asks, which means everybody.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -14,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
 /// Wrong passwords in a row that a user may type, and how long until there is another.
 const PER_NAME: Rate = Rate { burst: 10, refill: Duration::from_secs(6) };
@@ -24,6 +28,9 @@ const PER_ADDRESS: Rate = Rate { burst: 60, refill: Duration::from_secs(1) };
 
 /// Verifications that wait for a turn.
 const MAX_WAITING: usize = 512;
+
+/// How long one waits for its turn. Hashes that are more costly than usual would else make a queue that nobody sees the end of.
+const TURN_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long to come back later is, when too many wait.
 const CROWDED_SECONDS: u64 = 2;
@@ -40,6 +47,13 @@ pub(super) struct Guesser {
     name: u64,
 }
 
+/// What a verification has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Right,
+    Wrong,
+}
+
 /// There is no turn now; there may be one in so many seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooMany {
@@ -51,8 +65,22 @@ pub(super) struct TooMany {
 pub(super) struct Turns {
     at_once: Arc<Semaphore>,
     waiting: Semaphore,
+    allowances: Arc<Allowances>,
+}
+
+/// What is left to whom.
+#[derive(Debug)]
+struct Allowances {
     names: Buckets<u64>,
     addresses: Buckets<IpAddr>,
+}
+
+/// The tokens of one guess. Dropped, they go back: it was right, or there was none, since its client hung up before its turn.
+#[derive(Debug)]
+struct Taken {
+    guesser: Guesser,
+    /// `None` once they are spent.
+    from: Option<Arc<Allowances>>,
 }
 
 impl Guesser {
@@ -85,8 +113,10 @@ impl Turns {
         Self {
             at_once: Arc::new(Semaphore::new((processors / 2).max(1))),
             waiting: Semaphore::new(MAX_WAITING),
-            names: Buckets::new(PER_NAME),
-            addresses: Buckets::new(PER_ADDRESS),
+            allowances: Arc::new(Allowances {
+                names: Buckets::new(PER_NAME),
+                addresses: Buckets::new(PER_ADDRESS),
+            }),
         }
     }
 
@@ -94,31 +124,57 @@ impl Turns {
     pub(super) async fn guess(
         &self,
         guesser: Guesser,
-        verify: impl FnOnce() -> bool + Send + 'static,
-    ) -> Result<bool, TooMany> {
+        verify: impl FnOnce() -> Outcome + Send + 'static,
+    ) -> Result<Outcome, TooMany> {
         let crowded = TooMany { seconds: CROWDED_SECONDS };
         let waiting = self.waiting.try_acquire().map_err(|_| crowded)?;
-        let now = Instant::now();
-        self.names.take(guesser.name, now)?;
-        if let Some(network) = guesser.network {
-            self.addresses.take(network, now)?;
-        }
-        // The semaphore is never closed, and a thread that panicked has verified nothing.
-        let turn = Arc::clone(&self.at_once).acquire_owned().await.map_err(|_| crowded)?;
+        let taken = self.allowances.take(guesser, Instant::now())?;
+        // The semaphore is never closed.
+        let turn = timeout(TURN_LIMIT, Arc::clone(&self.at_once).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(crowded) };
         drop(waiting);
-        // The turn ends with the work and not with the request, which may be dropped meanwhile.
+        // Turn and tokens go with the work and not with the request, which may be dropped meanwhile.
         let work = move || {
-            let _turn = turn;
-            verify()
-        };
-        let is_right = tokio::task::spawn_blocking(work).await.map_err(|_| crowded)?;
-        if is_right {
-            self.names.put_back(guesser.name);
-            if let Some(network) = guesser.network {
-                self.addresses.put_back(network);
+            let outcome = verify();
+            match outcome {
+                Outcome::Right => drop(taken),
+                Outcome::Wrong => taken.spend(),
             }
+            drop(turn);
+            outcome
+        };
+        // A thread that panicked has verified nothing.
+        tokio::task::spawn_blocking(work).await.map_err(|_| crowded)
+    }
+}
+
+impl Allowances {
+    /// Takes both tokens, or none.
+    fn take(self: &Arc<Self>, guesser: Guesser, now: Instant) -> Result<Taken, TooMany> {
+        self.names.take(guesser.name, now)?;
+        if let Some(network) = guesser.network
+            && let Err(too_many) = self.addresses.take(network, now)
+        {
+            self.names.put_back(guesser.name);
+            return Err(too_many);
         }
-        Ok(is_right)
+        Ok(Taken { guesser, from: Some(Arc::clone(self)) })
+    }
+}
+
+impl Taken {
+    fn spend(mut self) {
+        self.from = None;
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let Some(from) = &self.from else { return };
+        from.names.put_back(self.guesser.name);
+        if let Some(network) = self.guesser.network {
+            from.addresses.put_back(network);
+        }
     }
 }
 
@@ -174,6 +230,8 @@ impl<K: Eq + Hash + Copy> Buckets<K> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     const RATE: Rate = Rate { burst: 3, refill: Duration::from_secs(10) };
@@ -205,36 +263,86 @@ mod tests {
         }
     }
 
+    fn guesser(from: &str, name: &str) -> Guesser {
+        Guesser::new(from.parse().unwrap(), name)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn whoever_is_right_never_runs_out_and_whoever_guesses_does() {
         let turns = Turns::for_this_machine();
-        let from: IpAddr = "203.0.113.7".parse().unwrap();
+        let from = "203.0.113.7";
         for _ in 0..3 * PER_ADDRESS.burst {
-            assert_eq!(turns.guess(Guesser::new(from, "alice"), || true).await, Ok(true));
+            let guess = turns.guess(guesser(from, "alice"), || Outcome::Right);
+            assert_eq!(guess.await, Ok(Outcome::Right));
         }
         for _ in 0..PER_NAME.burst {
-            assert_eq!(turns.guess(Guesser::new(from, "alice"), || false).await, Ok(false));
+            let guess = turns.guess(guesser(from, "alice"), || Outcome::Wrong);
+            assert_eq!(guess.await, Ok(Outcome::Wrong));
         }
-        let refused = turns.guess(Guesser::new(from, "alice"), || true).await;
+        let refused = turns.guess(guesser(from, "alice"), || Outcome::Right).await;
         assert_eq!(refused, Err(TooMany { seconds: PER_NAME.refill.as_secs() }));
         // Others are not locked out by it, whether they come from elsewhere or have another name.
-        let elsewhere: IpAddr = "203.0.113.8".parse().unwrap();
-        assert_eq!(turns.guess(Guesser::new(elsewhere, "alice"), || true).await, Ok(true));
-        assert_eq!(turns.guess(Guesser::new(from, "bob"), || true).await, Ok(true));
+        for other in [guesser("203.0.113.8", "alice"), guesser(from, "bob")] {
+            assert_eq!(turns.guess(other, || Outcome::Right).await, Ok(Outcome::Right));
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_address_that_tries_many_names_runs_out_and_loopback_does_not() {
         let turns = Turns::for_this_machine();
         let guesses = async |from: &str| {
-            let from = from.parse().unwrap();
             for name in 0..PER_ADDRESS.burst {
-                let guess = turns.guess(Guesser::new(from, &name.to_string()), || false).await;
-                assert_eq!(guess, Ok(false), "{from} {name}");
+                let guess = turns.guess(guesser(from, &name.to_string()), || Outcome::Wrong).await;
+                assert_eq!(guess, Ok(Outcome::Wrong), "{from} {name}");
             }
-            turns.guess(Guesser::new(from, "another"), || false).await
+            turns.guess(guesser(from, "another"), || Outcome::Wrong).await
         };
         assert!(matches!(guesses("203.0.113.7").await, Err(TooMany { .. })));
-        assert_eq!(guesses("127.0.0.1").await, Ok(false));
+        assert_eq!(guesses("127.0.0.1").await, Ok(Outcome::Wrong));
+        // Whom the address lacks a token for has lost none of the name's.
+        for _ in 0..2 * PER_NAME.burst {
+            assert!(turns.guess(guesser("203.0.113.7", "alice"), || Outcome::Right).await.is_err());
+        }
+        let names = turns.allowances.names.full_at.lock().unwrap();
+        assert!(names[&guesser("203.0.113.7", "alice").name] <= Instant::now());
+    }
+
+    #[tokio::test]
+    async fn whoever_hangs_up_gets_the_tokens_of_a_right_password_back() {
+        let turns = Turns::for_this_machine();
+        let all = u32::try_from(turns.at_once.available_permits()).unwrap();
+        let alice = guesser("203.0.113.7", "alice");
+        let hang_up = async |outcome| {
+            let (let_go, waits) = std::sync::mpsc::channel::<()>();
+            let guess = turns.guess(alice, move || {
+                // Until the client is gone.
+                let _ = waits.recv();
+                outcome
+            });
+            assert_eq!(guess.now_or_never(), None);
+            drop(let_go);
+            // The work is done when all turns are free again.
+            drop(turns.at_once.acquire_many(all).await.unwrap());
+        };
+        for _ in 0..3 * PER_NAME.burst {
+            hang_up(Outcome::Right).await;
+        }
+        for _ in 0..PER_NAME.burst {
+            hang_up(Outcome::Wrong).await;
+        }
+        // Hanging up is no way to guess for free either.
+        assert!(turns.guess(alice, || Outcome::Right).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_does_not_come_is_not_waited_for_and_costs_nothing() {
+        let turns = Turns::for_this_machine();
+        let all = u32::try_from(turns.at_once.available_permits()).unwrap();
+        let _taken = turns.at_once.acquire_many(all).await.unwrap();
+        let alice = guesser("203.0.113.7", "alice");
+        for _ in 0..2 * PER_NAME.burst {
+            let refused = turns.guess(alice, || Outcome::Right).await;
+            assert_eq!(refused, Err(TooMany { seconds: CROWDED_SECONDS }));
+        }
     }
 }

@@ -4,8 +4,8 @@
 //! client, so what was verified is remembered for a while, under a keyed hash of name, password and the file's entry: the password is
 //! kept nowhere, and a changed entry is another key. Requests that come while the first of their kind is verified wait for that one.
 //!
-//! Verification has threads of its own, as it were: a few turns at once on blocking threads ([`Turns`]), which a flood of guesses shares,
-//! and of which each guesser gets fewer and fewer. A name that nobody has costs the time of one that somebody has.
+//! Verification takes turns ([`Turns`]): a few at once, on blocking threads. A flood of guesses shares them, and each guesser gets fewer and
+//! fewer. A name that nobody has costs the time of one that somebody has.
 
 use std::{
     collections::HashMap,
@@ -21,9 +21,11 @@ use sha2::Sha256;
 use tokio::{sync::OnceCell, time::Instant};
 
 use super::{
+    Denied,
     credential::Credential,
     htpasswd::Htpasswd,
-    turns::{Guesser, TooMany, Turns},
+    password::Password,
+    turns::{Guesser, Outcome, TooMany, Turns},
 };
 use crate::{
     failure::Failure,
@@ -45,22 +47,9 @@ const MAX_REMEMBERED: usize = 16_384;
 /// Those who are listed in a file, which is read again when it changes.
 #[derive(Debug)]
 pub(crate) struct Users {
-    file: Arc<Watched<Htpasswd>>,
+    file: Arc<Watched<Htpasswd, 1>>,
     memory: Memory,
     turns: Turns,
-}
-
-/// A user of this name, who has proved it.
-#[derive(PartialEq, Eq)]
-pub(super) struct Verified(pub(super) Arc<str>);
-
-/// Why somebody is not let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// The name, or the password; nobody is told which.
-    Wrong,
-    /// There are too many of them, or of their failures; there may be room in so many seconds.
-    TooMany { seconds: u64 },
 }
 
 impl Users {
@@ -70,9 +59,8 @@ impl Users {
     /// When it cannot be read, or has a line that cannot.
     pub(crate) fn load(file: PathBuf) -> Result<Self, Failure> {
         let named = file.clone();
-        let parse =
-            move |contents: &[Vec<u8>]| Htpasswd::parse(&named, contents.first().map_or(&[], Vec::as_slice));
-        let file = Watched::load("htpasswd file", vec![file], MAX_BYTES, parse)?;
+        let parse = move |[content]: &[Vec<u8>; 1]| Htpasswd::parse(&named, content);
+        let file = Watched::load("htpasswd file", [file], MAX_BYTES, parse)?;
         let memory = Memory::new()?;
         Ok(Self { file: Arc::new(file), memory, turns: Turns::for_this_machine() })
     }
@@ -86,32 +74,33 @@ impl Users {
         Arc::clone(&self.file) as _
     }
 
-    /// Whether somebody is who they say.
-    pub(super) async fn verify(&self, credential: &Credential, from: IpAddr) -> Result<Verified, Refused> {
+    /// Lets somebody in who is who they say. `from` is where they guess from, if they do.
+    pub(super) async fn verify(&self, credential: &Credential, from: IpAddr) -> Result<(), Denied> {
         let file = self.file.current();
-        let (name, password) = match file.entry(&credential.name) {
-            Some((name, password)) => (Some(name), password),
-            None => (None, file.decoy()),
-        };
-        let key = self.memory.key(credential, name.as_ref().map(|_| password.as_str()));
-        let outcome = self.memory.outcome(key, Instant::now());
-        let is_right = outcome
+        let entry = file.entry(&credential.name);
+        let key = self.memory.key(credential, entry.map(Password::as_str));
+        let remembered = self.memory.outcome(key, Instant::now());
+        let outcome = remembered
             .get_or_try_init(async || {
                 let guesser = Guesser::new(from, &credential.name);
                 let given = credential.password.clone();
-                let (password, is_known) = (password.clone(), name.is_some());
-                // `&` and not `&&`: the password of somebody unknown is verified all the same.
-                let is_right = self.turns.guess(guesser, move || password.is(&given) & is_known).await?;
-                self.memory.settle(key, is_right, Instant::now());
-                Ok(is_right)
+                let (password, is_known) = (entry.unwrap_or(file.decoy()).clone(), entry.is_some());
+                // The password of somebody unknown is verified all the same, for the time that it takes.
+                let verify = move || match (password.is(&given), is_known) {
+                    (true, true) => Outcome::Right,
+                    _ => Outcome::Wrong,
+                };
+                let outcome = self.turns.guess(guesser, verify).await?;
+                self.memory.settle(key, outcome, Instant::now());
+                Ok(outcome)
             })
             .await;
-        match (is_right, name) {
-            (Ok(true), Some(name)) => Ok(Verified(name)),
-            (Ok(_), _) => Err(Refused::Wrong),
-            (Err(TooMany { seconds }), _) => {
+        match outcome {
+            Ok(Outcome::Right) => Ok(()),
+            Ok(Outcome::Wrong) => Err(Denied::Wrong),
+            Err(TooMany { seconds }) => {
                 self.memory.forget(key);
-                Err(Refused::TooMany { seconds })
+                Err(Denied::TooMany { seconds })
             }
         }
     }
@@ -121,15 +110,15 @@ impl Users {
 struct Memory {
     /// Of this process alone, so that nobody can look for a password in what is remembered.
     secret: [u8; 32],
-    outcomes: Mutex<HashMap<Key, Outcome>>,
+    outcomes: Mutex<HashMap<Key, Remembered>>,
 }
 
 /// A keyed hash of a name, a password and the entry that it was held against.
 type Key = [u8; 32];
 
-struct Outcome {
+struct Remembered {
     /// Empty while the first of its kind is verified; the others wait for that.
-    is_right: Arc<OnceCell<bool>>,
+    outcome: Arc<OnceCell<Outcome>>,
     until: Instant,
 }
 
@@ -153,40 +142,43 @@ impl Memory {
     }
 
     /// Where the outcome is, or will be.
-    fn outcome(&self, key: Key, now: Instant) -> Arc<OnceCell<bool>> {
+    fn outcome(&self, key: Key, now: Instant) -> Arc<OnceCell<Outcome>> {
         let mut outcomes = self.lock();
-        if let Some(outcome) = outcomes.get(&key).filter(|outcome| now < outcome.until) {
-            return Arc::clone(&outcome.is_right);
+        if let Some(remembered) = outcomes.get(&key).filter(|remembered| now < remembered.until) {
+            return Arc::clone(&remembered.outcome);
         }
         if outcomes.len() >= MAX_REMEMBERED {
-            outcomes.retain(|_, outcome| now < outcome.until);
+            outcomes.retain(|_, remembered| now < remembered.until);
         }
         if outcomes.len() >= MAX_REMEMBERED {
             // To verify anew costs time, and to remember without end costs more.
             outcomes.clear();
         }
-        let is_right = Arc::<OnceCell<bool>>::default();
-        let until = now + REMEMBER_RIGHT;
-        outcomes.insert(key, Outcome { is_right: Arc::clone(&is_right), until });
-        is_right
+        let outcome = Arc::<OnceCell<Outcome>>::default();
+        outcomes.insert(key, Remembered { outcome: Arc::clone(&outcome), until: now + REMEMBER_RIGHT });
+        outcome
     }
 
     /// From here the time counts in which it is remembered.
-    fn settle(&self, key: Key, is_right: bool, now: Instant) {
-        if let Some(outcome) = self.lock().get_mut(&key) {
-            outcome.until = now + if is_right { REMEMBER_RIGHT } else { REMEMBER_WRONG };
+    fn settle(&self, key: Key, outcome: Outcome, now: Instant) {
+        if let Some(remembered) = self.lock().get_mut(&key) {
+            remembered.until = now
+                + match outcome {
+                    Outcome::Right => REMEMBER_RIGHT,
+                    Outcome::Wrong => REMEMBER_WRONG,
+                };
         }
     }
 
     /// Forgets one that has no outcome.
     fn forget(&self, key: Key) {
         let mut outcomes = self.lock();
-        if outcomes.get(&key).is_some_and(|outcome| !outcome.is_right.initialized()) {
+        if outcomes.get(&key).is_some_and(|remembered| !remembered.outcome.initialized()) {
             outcomes.remove(&key);
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Outcome>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Remembered>> {
         // Nothing panics while it is held.
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -198,18 +190,9 @@ impl fmt::Debug for Memory {
     }
 }
 
-impl fmt::Debug for Verified {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Verified(…)")
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::password::{Password, Scheme},
-        *,
-    };
+    use super::{super::password::Scheme, *};
 
     /// Alice, whose password is `hunter2`, and the folder of her file.
     fn alice() -> (tempfile::TempDir, Users) {
@@ -221,7 +204,7 @@ mod tests {
     }
 
     /// A hundred requests at once, from elsewhere.
-    async fn herd(users: &Users, name: &str, password: &str) -> Vec<Result<Verified, Refused>> {
+    async fn herd(users: &Users, name: &str, password: &str) -> Vec<Result<(), Denied>> {
         let credential = Credential { name: name.to_owned(), password: password.to_owned() };
         let from = "203.0.113.7".parse().unwrap();
         futures_util::future::join_all((0..100).map(|_| users.verify(&credential, from))).await
@@ -232,10 +215,10 @@ mod tests {
         let (_folder, users) = alice();
         // More than anybody may guess: each of them for itself would be too many.
         let outcomes = herd(&users, "alice", "hunter2").await;
-        assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(Verified(name)) if **name == *"alice")));
+        assert!(outcomes.iter().all(Result::is_ok));
         for (name, password) in [("alice", "hunter3"), ("bob", "hunter2")] {
             let outcomes = herd(&users, name, password).await;
-            assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(Refused::Wrong))), "{name}");
+            assert!(outcomes.iter().all(|outcome| *outcome == Err(Denied::Wrong)), "{name}");
         }
     }
 
@@ -246,10 +229,10 @@ mod tests {
         for guess in 0..12 {
             outcomes.extend(herd(&users, "alice", &guess.to_string()).await.pop());
         }
-        assert!(matches!(outcomes[0], Err(Refused::Wrong)));
-        assert!(matches!(outcomes[11], Err(Refused::TooMany { seconds: 1..=6 })), "{:?}", outcomes[11]);
+        assert_eq!(outcomes[0], Err(Denied::Wrong));
+        assert!(matches!(outcomes[11], Err(Denied::TooMany { seconds: 1..=6 })), "{:?}", outcomes[11]);
         // What had no outcome is not kept: it would say of a later, right one that it is on its way.
-        assert!(users.memory.lock().values().all(|outcome| outcome.is_right.initialized()));
+        assert!(users.memory.lock().values().all(|remembered| remembered.outcome.initialized()));
         // From elsewhere she logs in, and from here as well from then on.
         let credential = Credential { name: "alice".to_owned(), password: "hunter2".to_owned() };
         let elsewhere = "203.0.113.8".parse().unwrap();

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::serve::collection;
+use crate::serve::collection::Tally;
 
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_mins(2);
@@ -30,8 +30,8 @@ async fn connect() -> (Connections, TcpStream) {
     let registry = Registry::new(store.clone(), store, Settings::new(SessionKey::new([1; 32])));
     let folder = tempfile::tempdir().unwrap();
     let watched = Arc::new(Store::open(folder.path(), StoreOptions::default()).unwrap());
-    let monitor = Monitor::new(watched, registry.clone(), watch::channel(collection::Numbers::default()).1);
-    let served = Served { registry, monitor };
+    let monitor = Monitor::new(watched, registry.clone(), watch::channel(Tally::default()).1);
+    let served = Served { registry, monitor, ids: Arc::new(RequestIds::new()) };
     let entrance = Entrance { tls: None, access: Access::open() };
     let section = ServeSection::default();
     let mut connections = Connections::new(served, address, entrance, &section, NonZeroUsize::MIN);
@@ -97,4 +97,18 @@ async fn a_client_that_reads_nothing_is_given_up() {
     let stall = ServeSection::default().idle_timeout.as_secs();
     assert!((stall..2 * stall).contains(&seconds), "{seconds}");
     writing.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stops_waits_for_what_a_cut_connection_left_in_hand() {
+    let (mut connections, client) = connect().await;
+    drop(client);
+    connections.one_ended().await;
+    let (end, ends) = tokio::sync::oneshot::channel::<()>();
+    connections.server.streams.execute(async {
+        let _ = ends.await;
+    });
+    assert!(timeout(HEAD_TIMEOUT, connections.drain()).await.is_err());
+    drop(end);
+    connections.drain().await;
 }

@@ -10,7 +10,10 @@ use pier_registry::{ResponseBody, refusal};
 use tokio::{net::TcpStream, task::JoinSet, time::timeout};
 
 use super::{Monitor, Question};
-use crate::serve::Listener;
+use crate::serve::{
+    Listener,
+    request_id::{REQUEST_ID, RequestIds},
+};
 
 /// Connections at once: a few of Prometheus, of a load balancer and of people.
 const MAX_CONNECTIONS: usize = 32;
@@ -20,7 +23,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTION_LIMIT: Duration = Duration::from_mins(10);
 
 /// Answers for as long as it is polled. Its connections end with it.
-pub(in crate::serve) async fn serve(listener: Listener, monitor: Monitor) {
+pub(in crate::serve) async fn serve(listener: Arc<Listener>, monitor: Monitor, ids: Arc<RequestIds>) {
     let mut connections = JoinSet::new();
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -28,17 +31,21 @@ pub(in crate::serve) async fn serve(listener: Listener, monitor: Monitor) {
     loop {
         tokio::select! {
             (stream, _) = listener.accept(), if connections.len() < MAX_CONNECTIONS => {
-                connections.spawn(converse(Arc::clone(&builder), stream, monitor.clone()));
+                connections.spawn(converse(Arc::clone(&builder), stream, monitor.clone(), Arc::clone(&ids)));
             }
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a monitoring connection's task failed");
+                }
+            }
         }
     }
 }
 
-async fn converse(builder: Arc<http1::Builder>, stream: TcpStream, monitor: Monitor) {
+async fn converse(builder: Arc<http1::Builder>, stream: TcpStream, monitor: Monitor, ids: Arc<RequestIds>) {
     let service = service_fn(|request: Request<Incoming>| {
-        let monitor = monitor.clone();
-        async move { Ok::<_, Infallible>(answer(&monitor, &request).await) }
+        let (monitor, ids) = (monitor.clone(), Arc::clone(&ids));
+        async move { Ok::<_, Infallible>(answer(&monitor, &ids, request).await) }
     });
     // Whoever asks over and over comes back on a new connection.
     let conversation = timeout(CONNECTION_LIMIT, builder.serve_connection(TokioIo::new(stream), service));
@@ -47,13 +54,21 @@ async fn converse(builder: Arc<http1::Builder>, stream: TcpStream, monitor: Moni
     }
 }
 
-async fn answer(monitor: &Monitor, request: &Request<Incoming>) -> Response<ResponseBody> {
-    match Question::of(request.method(), request.uri().path()) {
-        Some(question) => monitor.answer(question).await,
-        None => refusal(
-            StatusCode::NOT_FOUND,
-            ErrorCode::Unsupported,
-            "here are only /livez, /readyz and /metrics; the registry has another address",
-        ),
-    }
+async fn answer(
+    monitor: &Monitor,
+    ids: &RequestIds,
+    mut request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let id = ids.name(request.headers_mut());
+    let mut response = match Question::of(request.method(), request.uri().path()) {
+        Some(question) => monitor.answer(question, &id).await,
+        None => {
+            let status = StatusCode::NOT_FOUND;
+            tracing::debug!(id = id.to_str().ok(), status = status.as_u16(), "refused");
+            let message = "here are only /livez, /readyz and /metrics; the registry has another address";
+            refusal(status, ErrorCode::Unsupported, message)
+        }
+    };
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
 }

@@ -2,59 +2,69 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use pier_registry::Uploads;
 use pier_store::Usage;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text::encode},
+    encoding::{
+        DescriptorEncoder, EncodeMetric,
+        text::{encode_eof, encode_registry},
+    },
     metrics::{counter::ConstCounter, gauge::ConstGauge, info::Info},
     registry::Registry,
 };
 use tokio::sync::watch;
 
-use super::{super::collection, process, requests::Requests};
+use super::{super::collection::Tally, process, requests::Requests};
 
 /// What is encoded.
 #[derive(Debug)]
 pub(super) struct Numbers {
-    registry: Registry,
-    looked_up: LookedUp,
+    counted: Registry,
+    served: pier_registry::Registry,
+    /// `None` where nothing collects.
+    collected: Option<watch::Receiver<Tally>>,
+    started: SystemTime,
 }
 
-/// What is looked up. Whole numbers below 2^53 are exact as `f64`, which is all that the format has.
-#[derive(Clone, Debug)]
+/// What is looked up for one who asks.
+#[derive(Debug)]
 struct LookedUp {
-    registry: pier_registry::Registry,
-    collected: watch::Receiver<collection::Numbers>,
+    uploads: Uploads,
+    usage: Option<Usage>,
+    collected: Option<Tally>,
     started: SystemTime,
-    /// Of the store, as whoever asks has found it.
-    usage: Arc<Mutex<Option<Usage>>>,
 }
 
 impl Numbers {
     pub(super) fn new(
         requests: &Requests,
         served: pier_registry::Registry,
-        collected: watch::Receiver<collection::Numbers>,
+        collected: Option<watch::Receiver<Tally>>,
     ) -> Self {
-        let mut registry = Registry::default();
-        requests.register(&mut registry);
-        registry.register("pier_build", "This program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        let looked_up =
-            LookedUp { registry: served, collected, started: SystemTime::now(), usage: Arc::default() };
-        registry.register_collector(Box::new(looked_up.clone()));
-        Self { registry, looked_up }
+        let mut counted = Registry::default();
+        requests.register(&mut counted);
+        counted.register("pier_build", "This program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        Self { counted, served, collected, started: SystemTime::now() }
     }
 
     /// All of it. Without `usage`, nothing is said about the store.
     pub(super) fn encode(&self, usage: Option<Usage>) -> String {
-        *self.looked_up.usage.lock().unwrap_or_else(PoisonError::into_inner) = usage;
+        let mut looked_up = Registry::default();
+        looked_up.register_collector(Box::new(LookedUp {
+            uploads: self.served.uploads(),
+            usage,
+            collected: self.collected.as_ref().map(|collected| *collected.borrow()),
+            started: self.started,
+        }));
         let mut text = String::new();
         // Writing to a string cannot fail, and the encoder has no other errors.
-        let _ = encode(&mut text, &self.registry);
+        let _ = encode_registry(&mut text, &self.counted)
+            .and_then(|()| encode_registry(&mut text, &looked_up))
+            .and_then(|()| encode_eof(&mut text));
         text
     }
 }
@@ -62,19 +72,19 @@ impl Numbers {
 impl Collector for LookedUp {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut said = Said(&mut encoder);
-        let pier_registry::Uploads { at_work, limit } = self.registry.uploads();
+        let Uploads { at_work, limit } = self.uploads;
         said.gauge("pier_uploads", "Requests with large bodies that are worked on", count(at_work))?;
         said.gauge(
             "pier_uploads_limit",
             "Requests with large bodies that may be worked on at once",
             count(limit),
         )?;
-        let usage = *self.usage.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(usage) = usage {
-            said.usage(&usage)?;
+        if let Some(usage) = &self.usage {
+            said.usage(usage)?;
         }
-        let collected = *self.collected.borrow();
-        said.collector(&collected)?;
+        if let Some(collected) = &self.collected {
+            said.collector(collected)?;
+        }
         said.gauge("process_start_time_seconds", "When the server started", since_1970(self.started))?;
         if let Some(process) = process::read() {
             said.process(&process)?;
@@ -113,26 +123,22 @@ impl Said<'_, '_> {
         Ok(())
     }
 
-    fn collector(&mut self, numbers: &collection::Numbers) -> fmt::Result {
-        let removed = numbers.removed;
+    fn collector(&mut self, tally: &Tally) -> fmt::Result {
+        let removed = tally.removed;
         for (name, help, value) in [
-            ("pier_collector_runs", "Runs of the collector that came to their end", count(numbers.runs)),
-            ("pier_collector_failures", "Runs of the collector that failed", count(numbers.failures)),
+            ("pier_collector_runs", "Runs of the collector that came to their end", count(tally.runs)),
+            ("pier_collector_failures", "Runs of the collector that failed", count(tally.failures)),
             ("pier_collector_removed_blobs", "Blobs that the collector removed", count(removed.blobs)),
             ("pier_collector_removed_bytes", "Bytes that the collector freed", count(removed.bytes)),
             ("pier_collector_expired_parts", "Unfinished transfers that it removed", count(removed.parts)),
-            (
-                "pier_collector_seconds",
-                "Seconds that it ran, its pauses included",
-                numbers.took.as_secs_f64(),
-            ),
+            ("pier_collector_seconds", "Seconds that it ran, its pauses included", tally.took.as_secs_f64()),
         ] {
             self.counter(name, help, value)?;
         }
         self.gauge(
             "pier_collector_last_run_timestamp_seconds",
             "When the collector came to an end last",
-            since_1970(numbers.last.unwrap_or(UNIX_EPOCH)),
+            since_1970(tally.last.unwrap_or(UNIX_EPOCH)),
         )
     }
 
@@ -154,9 +160,10 @@ fn since_1970(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
+/// A whole number as the format has it.
 #[expect(
     clippy::cast_precision_loss,
-    reason = "exact up to nine quadrillions, and the format has no other numbers"
+    reason = "exact up to 2^53, which is eight pebibytes, and the format has no other numbers"
 )]
 fn count(value: u64) -> f64 {
     value as f64

@@ -59,6 +59,10 @@ mod tests {
     fn this_process_is_there() {
         let process = read().unwrap();
         assert!(process.resident_bytes > 1 << 20 && process.open_files > 2 && process.max_files > 2);
-        assert!(process.cpu_seconds >= 0.0);
+        // It has worked for something, and not for longer than all of the machine has been there.
+        let uptime = fs::read_to_string("/proc/uptime").unwrap();
+        let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+        let processors = u32::try_from(std::thread::available_parallelism().unwrap().get()).unwrap();
+        assert!(process.cpu_seconds <= uptime * f64::from(processors), "{} of {uptime}", process.cpu_seconds);
     }
 }
