@@ -261,7 +261,7 @@ fn limit(query: &Query) -> Result<Option<usize>, Refusal> {
 
 fn referrers_start(query: &Query) -> Result<ReferrersStart, Refusal> {
     let Some(cursor) = cursor(query)? else { return Ok(ReferrersStart::Naming(None)) };
-    let digest = |last: String| last.parse().map_err(|_| no_cursor(CursorError));
+    let digest = |last: String| last.parse::<Digest>().map_err(|_| no_cursor(CursorError));
     match cursor.listing() {
         Listing::KeptReferrers => {
             // The page before may have ended with the last of those that name their subject.

@@ -220,7 +220,7 @@ impl From<Error> for Refusal {
             }
             Error::Unavailable { source: Some(source), .. } if source.is::<Interruption>() => {
                 let message = format!("{message}: {source}");
-                match source.downcast_ref() {
+                match source.downcast_ref::<Interruption>() {
                     Some(Interruption::Idle) => {
                         Self::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::BlobUploadInvalid, message)
                             .with_header(header::CONNECTION, HeaderValue::from_static("close"))

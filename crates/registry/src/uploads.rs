@@ -170,7 +170,7 @@ impl Inner {
         work: impl FnOnce(Arc<Self>, Session, Box<dyn Filling>, RequestBody) -> F + Send + 'static,
     ) -> Outcome
     where
-        F: Future<Output = Outcome> + Send,
+        F: Future<Output = Outcome> + Send + 'static,
     {
         let (session, body) = self.session_for(repository, id, body).await?;
         let (turn, body) = self.turn(body).await?;

@@ -128,7 +128,7 @@ impl Serve for Api {
             return;
         }
         let socket = FileSocket::new(stream);
-        let connection = self.registry.connection(socket.queue());
+        let connection = self.registry.connection(None).sending_files(socket.queue());
         let service = service_fn(|request| {
             let (api, connection) = (Arc::clone(&self), connection.clone());
             async move { api.answer(request, async |request| connection.handle(request).await).await }
