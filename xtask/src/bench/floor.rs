@@ -29,7 +29,7 @@ pub(super) struct Cost {
 /// Hashes a blob that is in memory, and nothing else.
 pub(super) fn hash(blob: &Blob<'_>) -> anyhow::Result<Cost> {
     let (started, before) = (Instant::now(), this_threads_cpu());
-    let hash = blob.pieces().fold(Sha256::new(), |hash, piece| hash.chain_update(piece));
+    let hash = blob.pieces().fold(Sha256::new(), Sha256::chain_update);
     let cost = Cost { cpu: this_threads_cpu().saturating_sub(before), wall: started.elapsed() };
     ensure!(digest(hash) == blob.digest(), "the baseline hashed to another digest");
     Ok(cost)

@@ -352,7 +352,7 @@ impl<'a> Registry<'a> {
     /// The list of tags: each is there or is not, and there are no others.
     pub(super) fn tags(&mut self, server: usize, repository: &str, pages: Pages) -> anyhow::Result<()> {
         let known = self.content.tags.iter().map(|tag| (tag.clone(), tag_key(repository, tag))).collect();
-        self.list(server, &format!("/v2/{repository}/tags/list"), pages, known, tags_of, Step::TagListed)
+        self.list(server, &format!("/v2/{repository}/tags/list"), pages, &known, tags_of, Step::TagListed)
     }
 
     /// The referrers of a manifest: each is there or is not, and there are no others.
@@ -367,7 +367,7 @@ impl<'a> Registry<'a> {
         let digests = referrers.map(|manifest| manifest.piece.digest.clone());
         let known = digests.map(|digest| (digest.clone(), manifest_key(repository, &digest))).collect();
         let path = format!("/v2/{repository}/referrers/{}", self.content.manifests[subject].piece.digest);
-        self.list(server, &path, pages, known, referrers_of, Step::Shown)
+        self.list(server, &path, pages, &known, referrers_of, Step::Shown)
     }
 
     /// A list, page by page. Each page is a request of its own, and says of every item between the one before it and its last one
@@ -377,7 +377,7 @@ impl<'a> Registry<'a> {
         server: usize,
         path: &str,
         pages: Pages,
-        known: BTreeMap<String, Key>,
+        known: &BTreeMap<String, Key>,
         items: fn(&[u8]) -> anyhow::Result<Vec<String>>,
         step: fn(bool) -> Step,
     ) -> anyhow::Result<()> {
