@@ -241,7 +241,7 @@ fn evil(image: &BuiltImage, config_type: &str) -> BuiltImage {
         Digest::sha256(&bytes),
         bytes.len().try_into().unwrap(),
     );
-    root.platform = image.root.platform.clone();
+    root.platform.clone_from(&image.root.platform);
     BuiltImage {
         blobs: vec![image.blobs[0].clone(), other.blobs[1].clone()],
         manifests: vec![BuiltManifest { descriptor: root.clone(), bytes: bytes.into() }],
