@@ -115,7 +115,7 @@ fn evil(image: &BuiltImage, config_type: &str) -> BuiltImage {
     document["config"]["mediaType"] = config_type.into();
     let bytes = document.to_string().into_bytes();
     let mut root = Descriptor::new(image.root.media_type.clone(), Digest::sha256(&bytes), bytes.len() as u64);
-    root.platform = image.root.platform.clone();
+    root.platform.clone_from(&image.root.platform);
     BuiltImage {
         blobs: vec![image.blobs[0].clone(), other.blobs[1].clone()],
         manifests: vec![BuiltManifest { descriptor: root.clone(), bytes: bytes.into() }],

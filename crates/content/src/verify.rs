@@ -15,12 +15,8 @@
 //! What is not there, wrong bytes, and what could not be asked for are different errors, so that a launcher can tell "wrong" from "could
 //! not check".
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 
-use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use pier_oci::{Algorithm, Descriptor, Digest, MediaType, Platform, Reference};
 use serde::{Deserialize, Serialize};
@@ -33,15 +29,14 @@ use crate::{
     measuring::{Measure, Measuring, Unpacked},
 };
 
+mod judging;
 mod search;
 
+use judging::judge;
 pub use search::{Search, find_approved, find_config};
 
 /// Layers that are looked at at the same time.
 const AT_ONCE: usize = 4;
-
-/// Bytes that are hashed where they are; more of them take a thread that may block.
-const HASHED_HERE: usize = 64 << 10;
 
 /// Bytes that a layer may unpack to, unless it is said otherwise.
 pub const MAX_UNPACKED_BYTES: u64 = 128 << 30;
@@ -308,92 +303,6 @@ pub fn runs(machine: &Platform, image: &Platform) -> bool {
         };
         runs.matches(image)
     })
-}
-
-/// The first approval that is met, by the kind that is nearest to the root: that is the one that binds most.
-async fn judge(chain: &Chain, options: &VerifyOptions) -> Result<Verdict> {
-    let platform = chain.image.as_ref().map(|image| &image.config.platform);
-    let mut refusal = Refusal::Unknown;
-    for (kind, digests) in digests(chain, &options.approved).await? {
-        for approval in &options.approved {
-            let digest = approval.digest;
-            if !digests.contains(&digest) {
-                continue;
-            }
-            match (approval.kind, &approval.platform) {
-                (Some(approved), _) if approved != kind => {
-                    refusal = Refusal::Kind { digest, approved, found: kind };
-                }
-                (_, Some(approved)) if !platform.is_some_and(|found| runs(approved, found)) => {
-                    refusal = Refusal::Platform {
-                        digest,
-                        approved: Box::new(approved.clone()),
-                        found: platform.cloned().map(Box::new),
-                    };
-                }
-                _ => return Ok(settle(chain, approval, kind, options)),
-            }
-        }
-    }
-    Ok(Verdict::Refused(refusal))
-}
-
-/// What follows from an approval that is met. Without the config of an image there is nothing to hold layers and platform against, and what
-/// was asked for and cannot be looked at is not taken for right: whoever writes the manifest writes the media type of the config as well.
-fn settle(chain: &Chain, approval: &Approval, kind: DigestKind, options: &VerifyOptions) -> Verdict {
-    if chain.image.is_none() {
-        let untold = match (kind, options.depth, &options.wanted) {
-            (DigestKind::Config, ..) => Some(Untold::Layers),
-            (_, Depth::DiffIds, _) => Some(Untold::DiffIds),
-            (_, _, Wanted::Platform(_)) => Some(Untold::Platform),
-            (_, Depth::Config | Depth::Layers, Wanted::Machine(_)) => None,
-        };
-        if let Some(untold) = untold {
-            let media_type = chain.config.media_type.clone();
-            return Verdict::Refused(Refusal::NoImage { media_type, untold });
-        }
-    }
-    let binds = match (kind, options.depth) {
-        (DigestKind::Index | DigestKind::Manifest, _) => Binds::Image,
-        (DigestKind::Config, Depth::Config) => Binds::Config,
-        (DigestKind::Config, Depth::Layers | Depth::DiffIds) => Binds::DiffIds,
-    };
-    Verdict::Approved { approval: approval.clone(), kind, binds }
-}
-
-/// What can be approved of a chain, from the root down, by each algorithm that an approval has. The bytes are at hand, so an approved SHA-512
-/// is met by what a registry names by SHA-256.
-async fn digests(chain: &Chain, approved: &[Approval]) -> Result<Vec<(DigestKind, Vec<Digest>)>> {
-    let algorithms: BTreeSet<Algorithm> =
-        approved.iter().map(|approval| approval.digest.algorithm()).collect();
-    let mut named: Vec<(DigestKind, Digest, Option<Bytes>)> = Vec::new();
-    for index in &chain.indexes {
-        named.push((DigestKind::Index, index.digest(), Some(index.bytes().clone())));
-    }
-    let manifest = &chain.manifest;
-    named.push((DigestKind::Manifest, manifest.digest(), Some(manifest.bytes().clone())));
-    let config = chain.image.as_ref().map(|image| image.bytes.clone());
-    named.push((DigestKind::Config, chain.config.digest, config));
-    let mut found = Vec::new();
-    for (kind, digest, bytes) in named {
-        let mut digests = vec![digest];
-        for algorithm in algorithms.iter().copied().filter(|algorithm| *algorithm != digest.algorithm()) {
-            if let Some(bytes) = &bytes {
-                digests.push(hash(algorithm, bytes).await?);
-            }
-        }
-        found.push((kind, digests));
-    }
-    Ok(found)
-}
-
-async fn hash(algorithm: Algorithm, bytes: &Bytes) -> Result<Digest> {
-    if bytes.len() <= HASHED_HERE {
-        return Ok(Digest::of(algorithm, bytes));
-    }
-    let bytes = bytes.clone();
-    let hashed = tokio::task::spawn_blocking(move || Digest::of(algorithm, &bytes)).await;
-    hashed.map_err(|source| Error::io("hash", "a manifest", std::io::Error::other(source)))
 }
 
 /// A layer's content as it is to be measured: the same layer more than once is looked at once.

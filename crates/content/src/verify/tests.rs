@@ -2,11 +2,12 @@
 
 use std::{io::Write as _, sync::atomic::Ordering::SeqCst};
 
+use bytes::Bytes;
 use flate2::{Compression as Level, write::GzEncoder};
 use pier_oci::{Manifest, Selector};
 use serde_json::{Value, json};
 
-use super::*;
+use super::{judging::digests, *};
 use crate::{
     Assurance, ByteRange, Fallback, Opened,
     fixtures::{
