@@ -63,7 +63,7 @@ pub use catalog::{Catalog, Claim, Completeness, Page, PutManifest, ReferrersOf, 
 pub use chain::{Chain, Image, Layer, chain};
 pub use compression::{Compression, Inflate};
 pub use copy::{Copied, CopyOptions, MountFrom, Platforms, Referrers, copy};
-pub use error::{Error, Result, Subject};
+pub use error::{Causes, Error, Result, Subject};
 pub use fallback::Fallback;
 pub use filling::{Commit, Filling, Order};
 pub use following::{Following, Withheld};
