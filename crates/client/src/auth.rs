@@ -146,6 +146,11 @@ impl Authenticator {
         }
     }
 
+    /// Whether the registry has said in which way it wants to be told who asks.
+    pub(crate) fn was_challenged(&self) -> bool {
+        self.state().way.is_some()
+    }
+
     /// The header with which a refused request is to be made once more. It may be the one that another request has got meanwhile.
     ///
     /// Cancelling it harms nobody who waits for the same token.

@@ -78,6 +78,13 @@ impl MirrorSource {
             Error::Denied { .. } | Error::Untrusted { .. } => {
                 tracing::warn!(mirror, error = cause, "a mirror refuses or cannot be trusted");
             }
+            Error::Credentials { .. } => {
+                tracing::warn!(
+                    mirror,
+                    error = cause,
+                    "the credentials for a mirror cannot be had, and it is passed over"
+                );
+            }
             _ => tracing::debug!(mirror, error = cause, "a mirror failed"),
         }
         NO_WORD

@@ -81,6 +81,11 @@ impl Refusal {
         self
     }
 
+    /// Whether the specification's code says that we may not, whatever the status is.
+    pub(crate) fn is_denial(&self) -> bool {
+        matches!(self.code, Some(ErrorCode::Denied | ErrorCode::Unauthorized))
+    }
+
     /// The error for a request about `subject`.
     pub(crate) fn into_error(self, origin: &str, operation: &'static str, subject: Subject) -> Error {
         let origin = origin.to_owned();
@@ -100,9 +105,7 @@ impl Refusal {
             StatusCode::SERVICE_UNAVAILABLE if self.retry_after.is_some() => self.too_many(origin),
             StatusCode::REQUEST_TIMEOUT => self.unavailable(origin, operation),
             status if status.is_server_error() => self.unavailable(origin, operation),
-            _ if self.code == Some(ErrorCode::Denied) || self.code == Some(ErrorCode::Unauthorized) => {
-                Error::Denied { origin, reason: self.words }
-            }
+            _ if self.is_denial() => Error::Denied { origin, reason: self.words },
             StatusCode::METHOD_NOT_ALLOWED => Error::Unsupported { what: operation },
             _ => Error::Invalid { subject, reason: format!("{origin} answers: {}", self.words) },
         }

@@ -7,12 +7,13 @@ mod source;
 mod target;
 mod upload;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, header};
 use pier_content::{Error, Result, Subject};
 use pier_oci::{Digest, MediaType, Registry, Repository, RepositoryName, Selector, wire::Endpoint};
 
+pub use self::listing::Greeting;
 use crate::{
     UploadSessions,
     transport::Payload,
@@ -56,8 +57,8 @@ fn ask<'a>(
     access: Access<'a>,
     subject: Subject,
 ) -> Ask<'a> {
-    let target = Target::Path(path);
-    Ask { method, target, headers: HeaderMap::new(), body: Payload::Empty, access, operation, subject }
+    let (target, body, patience) = (Target::Path(path), Payload::Empty, Duration::ZERO);
+    Ask { method, target, headers: HeaderMap::new(), body, access, operation, subject, patience }
 }
 
 fn manifest_path(repository: &RepositoryName, selector: &Selector) -> String {

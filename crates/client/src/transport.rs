@@ -25,7 +25,7 @@ use self::failure::{NoAnswer, NoConnection};
 pub use self::tls::Verification;
 pub(crate) use self::{
     body::{Read, Stalls},
-    failure::{is_unanswered, unreachable},
+    failure::{is_stalled, is_unanswered, unreachable},
     greeting::Greeted,
     reach::{Reach, same_origin},
     tls::TlsSettings,
@@ -61,6 +61,8 @@ pub(crate) struct Request {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Payload,
+    /// How much longer than usual the answer may take.
+    pub(crate) patience: Duration,
 }
 
 /// What goes with a request.
@@ -209,12 +211,13 @@ impl Transport {
         operation: &'static str,
         slot: Option<OwnedSemaphorePermit>,
     ) -> Result<Response> {
-        let Request { method, url, headers, body } = request;
+        let Request { method, url, headers, body, patience } = request;
+        let within = self.timeouts.answer.saturating_add(patience);
         let client = self.way(destination, &url).await?;
         let builder = client.request(method, url).headers(headers);
         let answer = match body {
-            Payload::Empty => timeout(self.timeouts.answer, builder.send()).await,
-            Payload::Bytes(bytes) => timeout(self.timeouts.answer, builder.body(bytes).send()).await,
+            Payload::Empty => timeout(within, builder.send()).await,
+            Payload::Bytes(bytes) => timeout(within, builder.body(bytes).send()).await,
             Payload::Stream(stream, stalls) => {
                 let sending = builder.body(reqwest::Body::wrap_stream(stalls.watch(stream))).send();
                 stalls.bound(self.timeouts, sending).await

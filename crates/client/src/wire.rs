@@ -3,9 +3,10 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -18,6 +19,7 @@ use url::Url;
 
 use crate::{
     auth::{Authenticator, Scopes, Sent, TokenServer},
+    chunks::Chunks,
     credentials::CredentialSource,
     host::{Host, Scheme},
     hosts::{EndpointUrl, Way},
@@ -60,6 +62,8 @@ pub(crate) struct Wire {
     uploads: Active,
     /// Bytes that may be sent in one request.
     largest_body: AtomicU64,
+    /// What the registry said last of chunks. It says so when an upload begins, and not when one is gone on with.
+    chunks: Mutex<Chunks>,
 }
 
 /// Where a registry is.
@@ -83,6 +87,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) operation: &'static str,
     /// What it is about, for errors.
     pub(crate) subject: Subject,
+    /// How much longer than usual the answer may take.
+    pub(crate) patience: Duration,
 }
 
 /// What a question needs to be allowed to do.
@@ -145,6 +151,7 @@ impl Wire {
             writes: Arc::new(Semaphore::new(places)),
             uploads: Active::default(),
             largest_body: AtomicU64::new(u64::MAX),
+            chunks: Mutex::default(),
         }
     }
 
@@ -163,6 +170,11 @@ impl Wire {
         &self.registry
     }
 
+    /// Whether the registry has wanted to know who asks.
+    pub(crate) fn wanted_to_know(&self) -> bool {
+        self.authenticator.was_challenged()
+    }
+
     /// A place among the requests at once that write. Taken before anything that reads for it.
     pub(crate) async fn write_slot(&self) -> OwnedSemaphorePermit {
         place(&self.writes).await
@@ -176,6 +188,16 @@ impl Wire {
     /// Bytes that may be sent in one request, as far as is known.
     pub(crate) fn largest_body(&self) -> u64 {
         self.largest_body.load(Ordering::Relaxed)
+    }
+
+    /// How the registry wants blobs to be cut, as far as is known.
+    pub(crate) fn chunks(&self) -> Chunks {
+        *self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what the registry said of chunks.
+    pub(crate) fn learn_chunks(&self, answer: &Response) {
+        *self.chunks.lock().unwrap_or_else(PoisonError::into_inner) = Chunks::of(answer);
     }
 
     /// Notes that a request with a body of `bytes` was too large. Whether anything smaller is left to try.
@@ -229,7 +251,7 @@ impl Wire {
         slot: Option<OwnedSemaphorePermit>,
         ask: Ask<'_>,
     ) -> Result<Result<Response, Refusal>> {
-        let Ask { method, target, headers, body, access, operation, subject } = ask;
+        let Ask { method, target, headers, body, access, operation, subject, patience } = ask;
         let site = self.site().await?;
         let url = match target {
             Target::Path(path) => self.at(site, path).map_err(|_| Error::Invalid {
@@ -243,7 +265,8 @@ impl Wire {
         let in_reads = slot.is_some();
         // A stream can be sent once.
         let again = body.again();
-        let request = Request { method: method.clone(), url: url.clone(), headers: headers.clone(), body };
+        let request =
+            Request { method: method.clone(), url: url.clone(), headers: headers.clone(), body, patience };
         let (answer, speaker) = self.follow(site, request, known.as_ref(), operation, slot).await?;
         if answer.status().is_success() {
             return Ok(Ok(answer));
@@ -265,7 +288,7 @@ impl Wire {
                 source: Some("it wanted to know anew who asks, in the middle of a body".into()),
             });
         };
-        let request = Request { method, url: url.clone(), headers, body };
+        let request = Request { method, url: url.clone(), headers, body, patience };
         let slot = if in_reads { Some(place(&self.reads).await) } else { None };
         let (answer, speaker) = self.follow(site, request, Some(&header), operation, slot).await?;
         if answer.status().is_success() {
@@ -289,7 +312,7 @@ impl Wire {
         operation: &'static str,
         slot: Option<OwnedSemaphorePermit>,
     ) -> Result<(Response, Speaker)> {
-        let Request { mut method, mut url, mut headers, mut body } = request;
+        let Request { mut method, mut url, mut headers, mut body, patience } = request;
         let mut slot = slot;
         for _ in 0..=REDIRECTS {
             let destination = site.destination(&url);
@@ -302,7 +325,8 @@ impl Wire {
                 headers_now.insert(header::AUTHORIZATION, authorization.clone());
             }
             let again = body.again();
-            let request = Request { method: method.clone(), url: url.clone(), headers: headers_now, body };
+            let request =
+                Request { method: method.clone(), url: url.clone(), headers: headers_now, body, patience };
             let answer = site.transport.send(request, destination, operation, slot.take()).await?;
             let speaker = if own { Speaker::Registry } else { Speaker::Elsewhere };
             let redirects = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
@@ -442,7 +466,8 @@ impl TokenServer for Tokens<'_> {
         self.wire.check(self.site, &url)?;
         let body = if body.is_empty() { Payload::Empty } else { Payload::Bytes(body) };
         let destination = self.site.destination(&url);
-        let request = Request { method: parts.method, url, headers: parts.headers, body };
+        let (method, headers) = (parts.method, parts.headers);
+        let request = Request { method, url, headers, body, patience: Duration::ZERO };
         let answer = self.site.transport.send(request, destination, OPERATION, None).await?;
         let mut response = http::Response::new(Bytes::new());
         *response.status_mut() = answer.status();

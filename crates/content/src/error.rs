@@ -440,6 +440,13 @@ impl Error {
     pub fn hint(&self) -> Option<Cow<'static, str>> {
         let fixed = match self {
             Self::Denied { origin, .. } => return Some(format!("log in with `pier login {origin}`").into()),
+            Self::TooManyRequests { retry_after: Some(wait), .. } if wait.as_secs() > 60 => {
+                let seconds = wait.as_secs();
+                let hint = format!(
+                    "log in, since many registries allow more to those they know, or try again in {seconds} s"
+                );
+                return Some(hint.into());
+            }
             Self::Missing { .. } => Some("push the missing blobs and manifests to this repository first"),
             Self::NoPlatform { available, .. } if !available.is_empty() => {
                 Some("choose one of these platforms with `--platform`")
@@ -466,6 +473,28 @@ impl Error {
             _ => None,
         };
         fixed.map(Cow::Borrowed)
+    }
+}
+
+/// An error with all of its causes, in one line: what a person reads who cannot ask for more.
+#[derive(Clone, Copy, Debug)]
+pub struct Causes<'a>(pub &'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.0.to_string();
+        f.write_str(&said)?;
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            // Some errors say what their cause says.
+            if !said.ends_with(&text) {
+                write!(f, ": {text}")?;
+                said = text;
+            }
+            next = cause.source();
+        }
+        Ok(())
     }
 }
 

@@ -65,7 +65,7 @@ pub use catalog::{
 pub use chain::{Chain, Image, Layer, chain};
 pub use compression::{Compression, Inflate};
 pub use copy::{Copied, CopyOptions, MountFrom, Platforms, Referrers, copy};
-pub use error::{Error, Keeper, Result, Subject};
+pub use error::{Causes, Error, Keeper, Result, Subject};
 pub use fallback::Fallback;
 pub use filling::{Commit, Filling, Order};
 pub use following::{Following, Withheld};

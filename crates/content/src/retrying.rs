@@ -10,7 +10,7 @@ use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use pier_oci::{Descriptor, Digest, Manifest, Reference, Repository, Selector};
 
-use crate::{Assurance, ByteRange, Error, Event, Filling, Opened, Progress, Result, Source};
+use crate::{Assurance, ByteRange, Causes, Error, Event, Filling, Opened, Progress, Result, Source};
 
 mod target;
 
@@ -40,7 +40,7 @@ pub struct RetryPolicy {
     pub first_delay: Duration,
     /// By how much each wait in a row is longer than the one before; at least 1.
     pub growth: f64,
-    /// The longest single wait, also when the other side asks for more.
+    /// The longest single wait. Who asks to be left alone for longer is left alone: the call fails at once and says for how long.
     pub max_delay: Duration,
     /// The longest sum of all waits of one call. A wait that would exceed it is not begun.
     pub max_wait: Duration,
@@ -54,8 +54,8 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Five attempts: waits of about 0.25, 0.5, 1 and 2 seconds, never more than a minute each as other sides
-    /// ask for, nor ten minutes in all.
+    /// Five attempts: waits of about 0.25, 0.5, 1 and 2 seconds, up to a minute each as other sides ask for, and ten
+    /// minutes in all.
     pub fn new(jitter: Jitter) -> Self {
         Self {
             attempts: const { NonZeroU32::new(5).expect("five is not zero") },
@@ -72,7 +72,7 @@ impl RetryPolicy {
 
 impl RetryPolicy {
     /// So many attempts with waits that begin with `interval` and grow by half up to a minute, each attempt within `time_limit`: what a
-    /// launcher says that has to have an answer. Nothing but the attempts ends it.
+    /// launcher says that has to have an answer. Nothing but the attempts ends it, or somebody who asks to be left alone for longer.
     pub fn insistent(attempts: NonZeroU32, interval: Duration, time_limit: Duration) -> Self {
         let max_delay = Duration::from_mins(1);
         Self {
@@ -202,7 +202,12 @@ impl<'a> Patience<'a> {
         if self.failures >= self.policy.attempts.get() {
             return Err(error);
         }
-        let delay = self.delay(error.retry_after());
+        let wish = error.retry_after().unwrap_or_default();
+        // Asking earlier is what it complained about, and waiting longer than anybody would is no better than an answer now.
+        if wish > self.policy.max_delay {
+            return Err(error);
+        }
+        let delay = self.delay(wish);
         if self.waited + delay > self.policy.max_wait {
             return Err(error);
         }
@@ -214,36 +219,21 @@ impl<'a> Patience<'a> {
             error = &error as &dyn std::error::Error,
             "waiting before another attempt"
         );
-        self.policy.progress.emit(|| Event::Waiting { origin, delay, reason: reason(&error) });
+        self.policy.progress.emit(|| Event::Waiting { origin, delay, reason: Causes(&error).to_string() });
         self.waited += delay;
         tokio::time::sleep(delay).await;
         Ok(())
     }
 
     /// The other side's wish is a lower bound: asking earlier is what it complained about.
-    fn delay(&self, wish: Option<Duration>) -> Duration {
+    fn delay(&self, wish: Duration) -> Duration {
         let RetryPolicy { first_delay, growth, max_delay, .. } = self.policy;
         // What is no number, or shrinks, waits as long as the time before.
         let factor = growth.max(1.0).powf(f64::from(self.failures - 1));
         let grown = Duration::try_from_secs_f64(first_delay.as_secs_f64() * factor);
         let own = grown.unwrap_or(*max_delay).min(*max_delay);
-        self.policy.jitter.apply(own).max(wish.unwrap_or_default()).min(self.policy.max_delay)
+        self.policy.jitter.apply(own).max(wish)
     }
-}
-
-/// An error with its causes, in one line. Some errors say what their cause says.
-fn reason(error: &Error) -> String {
-    let mut reason = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !reason.ends_with(&said) {
-            reason.push_str(": ");
-            reason.push_str(&said);
-        }
-        cause = error.source();
-    }
-    reason
 }
 
 #[async_trait]

@@ -1,8 +1,8 @@
 //! How a command ends: the exit status, the message, and the hint.
 
-use std::{error::Error as _, fmt::Write as _, process::ExitCode};
+use std::{error::Error as _, process::ExitCode};
 
-use pier_content::{Error, Subject};
+use pier_content::{Causes, Error, Subject};
 use pier_oci::{NameError, ReferenceError, Selector};
 use pier_store::OpenError;
 
@@ -82,17 +82,7 @@ impl Failure {
 
     /// The message with all of its causes, in one line.
     pub(crate) fn message(&self) -> String {
-        let mut message = String::new();
-        for cause in self.error.chain() {
-            let text = cause.to_string();
-            // Some errors say what their cause says.
-            if !message.ends_with(&text) {
-                let separator = if message.is_empty() { "" } else { ": " };
-                // Writing to a string cannot fail.
-                let _ = write!(message, "{separator}{text}");
-            }
-        }
-        message
+        Causes(&*self.error).to_string()
     }
 
     pub(crate) fn hint(&self) -> Option<&str> {

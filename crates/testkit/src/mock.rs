@@ -164,9 +164,20 @@ struct Record {
     accounts: Accounts,
     names: Names,
     /// Presigned URLs by their signature.
-    presigned: HashMap<String, (String, Digest)>,
+    presigned: HashMap<String, Presigned>,
+    /// How many were given.
+    signatures: usize,
     /// Manifests that were refused because there were too many.
     throttled: u32,
+}
+
+/// What a presigned URL is good for.
+#[derive(Debug)]
+struct Presigned {
+    repository: String,
+    digest: Digest,
+    /// Requests that are left.
+    left: u32,
 }
 
 /// One server's part.

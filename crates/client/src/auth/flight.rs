@@ -7,11 +7,15 @@
 use std::{
     collections::HashMap,
     hash::Hash,
+    io,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use pier_content::{Error, Result};
+use pier_content::{Causes, Error, Result};
 use tokio::sync::OnceCell;
+
+/// Who failed, where the failure does not say.
+const TOKEN_SERVER: &str = "the token server";
 
 /// The fetches that are under way, by what is fetched.
 #[derive(Debug)]
@@ -47,8 +51,9 @@ impl<K: Clone + Eq + Hash, T: Clone> Flights<K, T> {
     }
 }
 
-/// One failure for several callers. Causes cannot be cloned and become text.
+/// One failure for several callers, of the same class for each of them. Causes cannot be cloned and become text.
 fn shared(error: &Error) -> Error {
+    const OPERATION: &str = "get a token";
     match error {
         Error::Denied { origin, reason } => Error::Denied { origin: origin.clone(), reason: reason.clone() },
         Error::Credentials { place, reason } => {
@@ -58,20 +63,32 @@ fn shared(error: &Error) -> Error {
             origin: origin.clone(),
             operation,
             retry_after: *retry_after,
-            source: source.as_ref().map(|cause| chain(&**cause).into()),
+            source: source.as_ref().map(|cause| Causes(&**cause).to_string().into()),
         },
-        other => Error::Unavailable {
-            origin: "the token server".to_owned(),
-            operation: "fetch a token",
-            retry_after: other.retry_after(),
-            source: Some(chain(other).into()),
+        Error::TooManyRequests { origin, reason, retry_after } => Error::TooManyRequests {
+            origin: origin.clone(),
+            reason: reason.clone(),
+            retry_after: *retry_after,
         },
+        Error::Untrusted { origin, reason } => {
+            Error::Untrusted { origin: origin.clone(), reason: reason.clone() }
+        }
+        Error::Invalid { subject, reason } => {
+            Error::Invalid { subject: subject.clone(), reason: reason.clone() }
+        }
+        Error::Io { operation, path, source } => {
+            let source = io::Error::new(source.kind(), source.to_string());
+            Error::Io { operation, path: path.clone(), source }
+        }
+        error if error.is_retryable() => Error::Unavailable {
+            origin: TOKEN_SERVER.to_owned(),
+            operation: OPERATION,
+            retry_after: error.retry_after(),
+            source: Some(Causes(error).to_string().into()),
+        },
+        // Whatever it was, asking again would not change it.
+        error => Error::Denied { origin: TOKEN_SERVER.to_owned(), reason: Causes(error).to_string() },
     }
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

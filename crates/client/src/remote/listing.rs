@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use http::{Method, header};
+use http::{Method, StatusCode, header};
 use pier_content::{Error, Result, Source as _, Subject};
 use pier_oci::{
     Descriptor, Digest, MAX_MANIFEST_BYTES, Manifest, MediaType, Repository, RepositoryName, Selector, Tag,
@@ -14,6 +14,7 @@ use url::Url;
 
 use super::{Remote, ask};
 use crate::{
+    refusal::Refusal,
     transport::{Read, same_origin},
     wire::{Access, Ask, Target},
 };
@@ -24,8 +25,28 @@ const PAGE: usize = 1000;
 /// Bytes of a page.
 const PAGE_BYTES: u64 = 16 << 20;
 
-/// Pages of one list. A registry that lists on for ever, or in a circle, is stopped here.
+/// Pages of one list, and bytes of all of them. A registry that lists on for ever is stopped here.
 const PAGES: usize = 10_000;
+const LIST_BYTES: u64 = 128 << 20;
+
+/// How a registry receives a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Greeting {
+    /// It wanted to know who asks, and takes the credentials.
+    Known,
+    /// It did not ask, so no credentials were shown to it.
+    Unasked,
+}
+
+/// How the reading of a list ended.
+enum Listed {
+    /// At its end.
+    All,
+    /// The registry did not begin it.
+    Refused(Refusal),
+    /// Somebody else, to whom the registry leads, answers with something else.
+    Strange(Error),
+}
 
 #[derive(Deserialize)]
 struct Tags {
@@ -40,14 +61,15 @@ struct Repositories {
 
 impl Remote {
     /// Asks the registry whether it knows us: that it speaks the distribution API, and takes our credentials if it wants any
-    /// (specification, end-1).
+    /// (specification, end-1). One that serves everybody looks at no credentials, so that nothing is known about them then.
     ///
     /// # Errors
     /// [`Denied`](Error::Denied) when it wants other credentials, or any where there are none.
-    pub async fn greet(&self) -> Result<()> {
+    pub async fn greet(&self) -> Result<Greeting> {
         let path = Endpoint::Base.to_string();
         let subject = Subject::Registry(self.wire.name());
-        self.wire.ask(ask(Method::GET, &path, "greet a registry", Access::Registry, subject)).await.map(drop)
+        self.wire.ask(ask(Method::GET, &path, "greet a registry", Access::Registry, subject)).await?;
+        Ok(if self.wire.wanted_to_know() { Greeting::Known } else { Greeting::Unasked })
     }
 
     /// All tags of a repository, in the registry's order, which is byte order where it follows the specification.
@@ -56,7 +78,7 @@ impl Remote {
         let endpoint = Endpoint::Tags { repository: name.clone() };
         let subject = Subject::RemoteRepository(repository.clone());
         let mut tags = Vec::new();
-        self.pages(&format!("{endpoint}?n={PAGE}"), "list tags", Access::Pull(name), &subject, &mut |body| {
+        self.list(&format!("{endpoint}?n={PAGE}"), "list tags", Access::Pull(name), &subject, &mut |body| {
             let page: Tags = serde_json::from_slice(body).map_err(|error| malformed(&subject, &error))?;
             // What is no tag cannot be asked for either.
             tags.extend(page.tags.unwrap_or_default().iter().filter_map(|tag| tag.parse::<Tag>().ok()));
@@ -70,7 +92,7 @@ impl Remote {
     pub async fn repositories(&self) -> Result<Vec<RepositoryName>> {
         let subject = Subject::Registry(self.wire.name());
         let mut names = Vec::new();
-        self.pages(
+        self.list(
             &format!("{}?n={PAGE}", Endpoint::Catalog),
             "list repositories",
             Access::Catalog,
@@ -93,6 +115,10 @@ impl Remote {
 
     /// The manifests whose subject is `digest`, those of one `artifact_type` if one is given. A registry without the referrers API is asked
     /// for the index that clients keep there under a tag made of the digest (specification, "Referrers Tag Schema").
+    ///
+    /// # Errors
+    /// [`Invalid`](Error::Invalid) when what the registry sends is no list. That is not the same as having none: whoever looks for signatures
+    /// must not be told that there are none.
     pub async fn list_referrers(
         &self,
         repository: &Repository,
@@ -109,8 +135,9 @@ impl Remote {
                 found.extend(index.manifests.iter().filter(|entry| known.insert(entry.digest)).cloned());
             }
         };
+        let operation = "list referrers";
         let listed = self
-            .pages(&endpoint.to_string(), "list referrers", Access::Pull(name), &subject, &mut |body| {
+            .pages(&endpoint.to_string(), operation, Access::Pull(name), &subject, &mut |body| {
                 let parsed =
                     Manifest::parse(bytes::Bytes::copy_from_slice(body), Some(&MediaType::OCI_INDEX));
                 let index = parsed.map_err(|error| Error::Invalid {
@@ -120,10 +147,14 @@ impl Remote {
                 note(&index);
                 Ok(())
             })
-            .await;
+            .await?;
         match listed {
-            Ok(()) => {}
-            Err(Error::NotFound { .. } | Error::Unsupported { .. } | Error::Invalid { .. }) => {
+            Listed::All => {}
+            Listed::Refused(refusal) if !knows_no_referrers(&refusal) => {
+                return Err(refusal.into_error(&self.wire.name(), operation, subject));
+            }
+            // Some registries send whoever asks for what they do not know to a page for people.
+            Listed::Refused(_) | Listed::Strange(_) => {
                 let tag = Selector::Tag(Tag::of_referrers(digest));
                 match self.manifest(repository, &tag, MAX_MANIFEST_BYTES).await {
                     Ok(index) => note(&index),
@@ -131,12 +162,29 @@ impl Remote {
                     Err(error) => return Err(error),
                 }
             }
-            Err(error) => return Err(error),
         }
         found.retain(|entry| {
             artifact_type.is_none_or(|wanted| entry.artifact_type.as_deref() == Some(wanted))
         });
         Ok(found)
+    }
+
+    /// Reads a list that has to be there.
+    async fn list(
+        &self,
+        first: &str,
+        operation: &'static str,
+        access: Access<'_>,
+        subject: &Subject,
+        read: &mut (dyn FnMut(&[u8]) -> Result<()> + Send),
+    ) -> Result<()> {
+        match self.pages(first, operation, access, subject, read).await? {
+            Listed::All => Ok(()),
+            Listed::Refused(refusal) => {
+                Err(refusal.into_error(&self.wire.name(), operation, subject.clone()))
+            }
+            Listed::Strange(error) => Err(error),
+        }
     }
 
     /// Reads a list to its end, page by page.
@@ -147,12 +195,21 @@ impl Remote {
         access: Access<'_>,
         subject: &Subject,
         read: &mut (dyn FnMut(&[u8]) -> Result<()> + Send),
-    ) -> Result<()> {
+    ) -> Result<Listed> {
+        let endless = |reason: String| Error::Invalid { subject: subject.clone(), reason };
         let mut next: Option<Url> = None;
+        let mut seen = HashSet::new();
+        let mut left = LIST_BYTES;
         for _ in 0..PAGES {
             let target = next.as_ref().map_or(Target::Path(first), Target::Url);
             let get = Ask { target, ..ask(Method::GET, first, operation, access, subject.clone()) };
-            let answer = self.wire.ask(get).await?;
+            let answer = match self.wire.attempt(get).await? {
+                Ok(answer) => answer,
+                Err(refusal) if next.is_none() => return Ok(Listed::Refused(refusal)),
+                Err(refusal) => {
+                    return Err(refusal.into_error(&self.wire.name(), operation, subject.clone()));
+                }
+            };
             let link = answer
                 .headers()
                 .get_all(header::LINK)
@@ -160,28 +217,42 @@ impl Remote {
                 .find_map(|value| link::next_page(value.to_str().ok()?))
                 .map(str::to_owned);
             let from = answer.url().clone();
-            match answer.read(PAGE_BYTES, operation).await? {
-                Read::Whole(body) => read(&body)?,
-                Read::TooLong(_) => {
-                    let reason = format!("a page of the list has more than {PAGE_BYTES} bytes");
-                    return Err(Error::Invalid { subject: subject.clone(), reason });
+            let body = match answer.read(PAGE_BYTES.min(left), operation).await? {
+                Read::Whole(body) => body,
+                Read::TooLong(_) if left < PAGE_BYTES => {
+                    return Err(endless(format!("the list has more than {LIST_BYTES} bytes")));
                 }
+                Read::TooLong(_) => {
+                    return Err(endless(format!("a page of the list has more than {PAGE_BYTES} bytes")));
+                }
+            };
+            left -= body.len() as u64;
+            if let Err(error) = read(&body) {
+                let strange = next.is_none() && !self.wire.is_own(&from).await?;
+                return if strange { Ok(Listed::Strange(error)) } else { Err(error) };
             }
-            let Some(link) = link else { return Ok(()) };
+            let Some(link) = link else { return Ok(Listed::All) };
             let url = self.wire.resolve(&link, &from).await?;
             // The next page of a list is where the list is; anywhere else would be told with credentials.
             if !same_origin(&url, &from) || !self.wire.is_own(&url).await? {
                 let reason = "the next page of a list is said to be at another place".to_owned();
                 return Err(Error::Untrusted { origin: self.wire.name(), reason });
             }
-            if next.as_ref() == Some(&url) {
-                break;
+            if !seen.insert(url.clone()) {
+                return Err(endless("the list goes round in a circle".to_owned()));
             }
             next = Some(url);
         }
-        let reason = "the list does not end".to_owned();
-        Err(Error::Invalid { subject: subject.clone(), reason })
+        Err(endless(format!("the list has more than {PAGES} pages")))
     }
+}
+
+/// Whether a refusal is that of a registry without the referrers API. The specification has 404 for that; before it was written, some took
+/// it for a mistake in the path.
+fn knows_no_referrers(refusal: &Refusal) -> bool {
+    let status = refusal.status;
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_ACCEPTABLE)
+        || status == StatusCode::BAD_REQUEST && !refusal.is_denial()
 }
 
 fn malformed(subject: &Subject, error: &serde_json::Error) -> Error {

@@ -5,8 +5,12 @@
 //! and so on. What does not help is taken back, and the rest then comes in one piece.
 //!
 //! Ranges always have an end: a server that is asked for everything behind a position, by many, sends what nobody reads. A server that
-//! ignores ranges answers with the whole blob, and that very answer then fills everything. A server that says that it is asked too much is
-//! asked by half as many. Nothing here waits or tries again: a range that fails stays a hole, for the next attempt.
+//! ignores ranges answers with the whole blob, and that very answer then fills everything. Where the registry leads to storage by a signed
+//! URL, all ranges are asked for at that URL until its time is over.
+//!
+//! While several ranges are under way, one that fails is asked for again by half as many: a server that is asked too much says so in many
+//! ways. One that falls silent while others bring bytes is asked for again and no more, since a blob is stalled when nothing of it comes.
+//! Nothing here waits, and what fails alone stays a hole, for the next attempt.
 
 mod pace;
 
@@ -16,7 +20,11 @@ use pier_oci::{Descriptor, Repository};
 use tokio::time::Instant;
 
 use self::pace::{Pace, Verdict};
-use super::{Remote, source::Answered};
+use super::{
+    Remote,
+    source::{Answered, Shortcut},
+};
+use crate::transport::is_stalled;
 
 /// Blobs with less than this many missing bytes come over one connection: they are there before a second one could be judged.
 const WORTHWHILE: u64 = 32 << 20;
@@ -44,7 +52,10 @@ impl Remote {
         if !known || todo.bytes() < WORTHWHILE {
             return self.fill_in_order(repository, descriptor, filling).await;
         }
+        let shortcut = Shortcut::default();
         let mut pace = Pace::new();
+        // Bytes since a range fell silent.
+        let mut arrived = 0;
         let mut under_way = FuturesUnordered::new();
         let mut failure = None;
         let mut size = PROBE;
@@ -53,9 +64,10 @@ impl Remote {
                 && under_way.len() < pace.window()
                 && let Some(range) = todo.take(size)
             {
-                under_way.push(self.fetch(repository, descriptor, range, filling));
+                under_way.push(self.fetch(repository, descriptor, range, filling, &shortcut));
             }
             let Some(fetched) = under_way.next().await else { break };
+            arrived += fetched.bytes;
             match fetched.outcome {
                 Ok(Answered::Range) => match pace.note(fetched.bytes, Instant::now()) {
                     Verdict::Ranges(bytes) => size = bytes,
@@ -66,8 +78,14 @@ impl Remote {
                     drop(under_way);
                     return self.fill_in_order(repository, descriptor, filling).await;
                 }
+                Err(error) if is_stalled(&error) && arrived > 0 => {
+                    arrived = 0;
+                    todo.give_back(fetched.range, filling);
+                }
                 // Fewer at once may be what it can bear; whether to wait is decided where waiting is.
-                Err(Error::TooManyRequests { .. }) if pace.halve() => todo.give_back(fetched.range, filling),
+                Err(Error::TooManyRequests { .. } | Error::Unavailable { .. }) if pace.halve() => {
+                    todo.give_back(fetched.range, filling);
+                }
                 Err(error) => {
                     failure.get_or_insert(error);
                 }
@@ -87,8 +105,9 @@ impl Remote {
         descriptor: &Descriptor,
         filling: &dyn Filling,
     ) -> Result<()> {
+        let shortcut = Shortcut::default();
         while let Some(hole) = filling.missing().first().copied() {
-            let fetched = self.fetch(repository, descriptor, hole, filling).await;
+            let fetched = self.fetch(repository, descriptor, hole, filling, &shortcut).await;
             fetched.outcome?;
             if hole.end.is_none() {
                 break;
@@ -103,8 +122,9 @@ impl Remote {
         descriptor: &Descriptor,
         range: ByteRange,
         filling: &dyn Filling,
+        shortcut: &Shortcut,
     ) -> Fetched {
-        let outcome = self.fetch_range(repository, descriptor, range, filling).await;
+        let outcome = self.fetch_range(repository, descriptor, range, filling, shortcut).await;
         let (bytes, outcome) = match outcome {
             Ok((bytes, answered)) => (bytes, Ok(answered)),
             Err(error) => (0, Err(error)),
@@ -118,8 +138,9 @@ impl Remote {
         descriptor: &Descriptor,
         range: ByteRange,
         filling: &dyn Filling,
+        shortcut: &Shortcut,
     ) -> Result<(u64, Answered)> {
-        let (opened, answered) = self.open_range(repository, descriptor, range).await?;
+        let (opened, answered) = self.open_range(repository, descriptor, range, shortcut).await?;
         if let Some(actual) = opened.size.filter(|&size| size != descriptor.size) {
             let (subject, expected) =
                 (Subject::RemoteBlob(repository.clone(), descriptor.digest), descriptor.size);

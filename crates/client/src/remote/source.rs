@@ -1,5 +1,7 @@
 //! Reading from a registry.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
@@ -8,11 +10,12 @@ use pier_oci::{
     Descriptor, Digest, Kind, MAX_MANIFEST_BYTES, Manifest, ManifestError, MediaType, Reference, Repository,
     Selector,
 };
+use url::Url;
 
 use super::{Remote, accept_manifests, ask, blob_path, manifest_path};
 use crate::{
     transport::{Read, Response},
-    wire::Access,
+    wire::{Access, Ask, Target},
 };
 
 /// The header in which a registry says what it believes a manifest's digest to be.
@@ -88,7 +91,8 @@ impl Source for Remote {
         descriptor: &Descriptor,
         range: ByteRange,
     ) -> Result<Opened> {
-        self.open_range(repository, descriptor, range).await.map(|(opened, _)| opened)
+        let shortcut = Shortcut::default();
+        self.open_range(repository, descriptor, range, &shortcut).await.map(|(opened, _)| opened)
     }
 
     async fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>> {
@@ -112,27 +116,54 @@ impl Remote {
         repository: &Repository,
         descriptor: &Descriptor,
         range: ByteRange,
+        shortcut: &Shortcut,
     ) -> Result<(Opened, Answered)> {
         const OPERATION: &str = "read a blob";
         let name = self.name_of(repository)?;
         let path = blob_path(name, &descriptor.digest);
         let subject = Subject::RemoteBlob(repository.clone(), descriptor.digest);
-        let mut get = ask(Method::GET, &path, OPERATION, Access::Pull(name), subject.clone());
-        get.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let plain = || {
+            let mut get = ask(Method::GET, &path, OPERATION, Access::Pull(name), subject.clone());
+            get.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            get
+        };
         let whole = range.start == 0 && range.end.is_none_or(|end| end >= descriptor.size);
-        if !whole {
-            get.headers.insert(header::RANGE, range_header(range));
-        }
-        let answer = match self.wire.attempt(get).await? {
+        let get = || {
+            let mut get = plain();
+            if !whole {
+                get.headers.insert(header::RANGE, range_header(range));
+            }
+            get
+        };
+        let direct = match shortcut.known() {
+            Some(url) => match self.wire.attempt(Ask { target: Target::Url(&url), ..get() }).await {
+                Ok(Err(refusal)) if matches!(refusal.status.as_u16(), 400 | 401 | 403 | 404 | 410) => {
+                    shortcut.forget(&url);
+                    None
+                }
+                Ok(answer) => Some(answer),
+                Err(error) => {
+                    shortcut.forget(&url);
+                    return Err(error);
+                }
+            },
+            None => None,
+        };
+        let answer = match direct {
+            Some(answer) => answer,
+            None => self.wire.attempt(get()).await?,
+        };
+        let answer = match answer {
             Ok(answer) => answer,
             // Some registries refuse ranges of what they do have, so it is asked for whole.
             Err(refusal) if refusal.status == StatusCode::RANGE_NOT_SATISFIABLE => {
-                let mut get = ask(Method::GET, &path, OPERATION, Access::Pull(name), subject);
-                get.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-                self.wire.ask(get).await?
+                self.wire.ask(plain()).await?
             }
             Err(refusal) => return Err(refusal.into_error(&self.name(), OPERATION, subject)),
         };
+        if !self.wire.is_own(answer.url()).await? {
+            shortcut.learn(answer.url());
+        }
         let unbelievable = |operation| Error::Unavailable {
             origin: self.wire.name(),
             operation,
@@ -151,6 +182,33 @@ impl Remote {
             (start, size, Answered::Range)
         };
         Ok((Opened { start, size, stream: answer.stream(OPERATION) }, answered))
+    }
+}
+
+/// The place to which a registry sent us for a blob, and which knows us by the URL itself. Its ranges are asked for there, until that says
+/// no because its time is over: a registry that answers for each of them may count each of them.
+#[derive(Debug, Default)]
+pub(super) struct Shortcut(Mutex<Option<Url>>);
+
+impl Shortcut {
+    fn known(&self) -> Option<Url> {
+        self.lock().clone()
+    }
+
+    fn learn(&self, url: &Url) {
+        *self.lock() = Some(url.clone());
+    }
+
+    /// Forgets a URL that did not do, unless another range has learnt another one meanwhile.
+    fn forget(&self, url: &Url) {
+        let mut known = self.lock();
+        if known.as_ref() == Some(url) {
+            *known = None;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Url>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

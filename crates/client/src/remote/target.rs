@@ -185,7 +185,12 @@ impl Remote {
         let mut listed = match self.manifest(repository, &selector, MAX_MANIFEST_BYTES).await {
             Ok(index) => match index.view() {
                 View::Index(index) => index.manifests.clone(),
-                View::Image(_) => Vec::new(),
+                // Somebody's image, and not ours to replace.
+                View::Image(_) => {
+                    let subject = Subject::RemoteManifest(repository.clone(), selector.clone());
+                    let reason = "an image stands where the list of referrers has to be kept".to_owned();
+                    return Err(Error::Invalid { subject, reason });
+                }
             },
             Err(Error::NotFound { .. }) => Vec::new(),
             Err(error) => return Err(error),
@@ -233,8 +238,8 @@ impl Remote {
         let delete: Ask<'_> = ask(Method::DELETE, &path, operation, Access::Delete(name), subject.clone());
         match self.wire.attempt(delete).await? {
             Ok(_) => Ok(()),
-            // What a registry answers that takes digests only.
-            Err(refusal) if refusal.status == StatusCode::BAD_REQUEST => {
+            // What a registry answers that takes digests only; but some refuse in this way whoever may not.
+            Err(refusal) if refusal.status == StatusCode::BAD_REQUEST && !refusal.is_denial() => {
                 Err(Error::Unsupported { what: operation })
             }
             Err(refusal) => Err(refusal.into_error(&self.wire.name(), operation, subject)),

@@ -4,10 +4,12 @@
 //! POST, so that many small blobs do not wait for a third answer each; a larger one is a PATCH that can be gone on with, or several where
 //! something on the way does not let so much through at once.
 
+use std::{ops::Range, time::Duration};
+
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt as _;
 use http::{HeaderValue, Method, StatusCode, header};
-use pier_content::{ByteRange, Error, Event, Origin, Progress, Result, Subject};
+use pier_content::{ByteRange, Error, Event, Origin, Progress, Result, Subject, Target as _};
 use pier_oci::{
     Descriptor, Digest, Repository, RepositoryName,
     wire::{Chunk, Endpoint, ErrorCode},
@@ -28,6 +30,12 @@ use crate::{
 /// Blobs up to this many bytes are held in memory and sent in one request.
 const AT_ONCE: u64 = 1 << 20;
 
+/// Bytes a second that a registry reads again at least before it says that a blob is right. Some copy it to another place meanwhile.
+const CHECKED: u64 = 16 << 20;
+
+/// How often in a row a blob's bytes may be sent somewhere else instead.
+const REDIRECTS: usize = 3;
+
 /// One blob on its way to one repository.
 struct Upload<'a> {
     remote: &'a Remote,
@@ -45,6 +53,24 @@ struct Session {
     location: Url,
     /// Bytes that the registry has.
     offset: u64,
+    begun: Begun,
+}
+
+/// What became of an upload that was begun before.
+enum Kept {
+    /// It can be gone on with.
+    Usable(Session),
+    /// The registry knows it no more: perhaps because it was finished.
+    Gone,
+    /// There is none that is of use.
+    Nothing,
+}
+
+/// What became of some bytes of a blob.
+enum Patched {
+    Taken(Response),
+    /// They are to be sent there.
+    Redirected(Url),
 }
 
 impl Remote {
@@ -86,12 +112,13 @@ impl Remote {
 impl Upload<'_> {
     async fn run(&self) -> Result<()> {
         let session = match self.known_session().await? {
-            Some(session) => session,
-            None => self.new_session().await?,
+            Kept::Usable(session) => session,
+            Kept::Gone if self.is_there().await => return Ok(()),
+            Kept::Gone | Kept::Nothing => self.new_session().await?,
         };
         self.progress.emit(|| Event::Started { descriptor: self.blob.clone(), done: session.offset });
-        let resumed = session.offset > 0;
-        let outcome = if self.blob.size <= AT_ONCE && !resumed {
+        let begun = session.begun;
+        let outcome = if self.blob.size <= AT_ONCE && session.offset == 0 {
             self.send_at_once(session).await
         } else {
             self.send(session).await
@@ -100,10 +127,12 @@ impl Upload<'_> {
             Err(error) if !error.is_retryable() => {
                 // What it has of this upload is of no use to anybody.
                 self.forget();
-                if !resumed || matches!(error, Error::Denied { .. } | Error::Untrusted { .. }) {
+                let is_final =
+                    matches!(error, Error::Denied { .. } | Error::Untrusted { .. } | Error::Integrity { .. });
+                if begun == Begun::Now || is_final {
                     return Err(error);
                 }
-                // Some of it came from an earlier run, so nobody can say what was wrong: once more, whole.
+                // Some of it may be from an earlier run, so nobody can say what was wrong: once more, whole.
                 self.progress.emit(|| Event::Discarded(self.blob.digest));
                 let session = self.new_session().await?;
                 self.send(session).await?;
@@ -114,30 +143,51 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// An upload that was begun before, if the registry still knows it.
-    async fn known_session(&self) -> Result<Option<Session>> {
+    /// An upload that was begun before. It is a hint and no more: whatever is wrong with it, another one is begun, and it is forgotten, so
+    /// that it does not stand in the way of the next push.
+    async fn known_session(&self) -> Result<Kept> {
         let Self { remote, repository, blob, .. } = self;
         let kept = self.sessions.and_then(|sessions| sessions.find(repository, &blob.digest));
-        let Some(kept) = kept else { return Ok(None) };
-        let forget = || {
+        let Some(kept) = kept else { return Ok(Kept::Nothing) };
+        let forget = |kept| {
             self.forget();
-            Ok(None)
+            Ok(kept)
         };
-        let Ok(url) = Url::parse(&kept) else { return forget() };
+        let Ok(url) = Url::parse(&kept) else { return forget(Kept::Nothing) };
         // What was kept is held against the same rules as what an answer says.
-        let Ok(location) = remote.wire.resolve(&kept, &url).await else { return forget() };
-        let get = self.about(Method::GET, &location, "ask how far an upload is");
-        let answer = match remote.wire.ask_in(None, get).await {
+        let Ok(location) = remote.wire.resolve(&kept, &url).await else { return forget(Kept::Nothing) };
+        let progress = async || {
+            let get = self.about(Method::GET, &location, "ask how far an upload is");
+            remote.wire.ask_in(None, get).await
+        };
+        let answer = match progress().await {
+            // The bytes that are there are worth a second question, but not that every push asks it.
+            Err(Error::Unavailable { .. }) => progress().await,
+            answer => answer,
+        };
+        let answer = match answer {
             Ok(answer) => answer,
-            Err(error) if error.is_retryable() => return Err(error),
-            Err(_) => return forget(),
+            Err(error @ Error::TooManyRequests { .. }) => return Err(error),
+            Err(Error::NotFound { .. }) => return forget(Kept::Gone),
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "an upload cannot be gone on with, another one is begun"
+                );
+                return forget(Kept::Nothing);
+            }
         };
         let offset = answer.header(header::RANGE).map_or(0, received);
         if offset > blob.size {
-            return forget();
+            return forget(Kept::Nothing);
         }
         let location = remote.location(&answer).await.unwrap_or(location);
-        Ok(Some(Session { location, offset }))
+        Ok(Kept::Usable(Session { location, offset, begun: Begun::Before }))
+    }
+
+    /// Whether the registry has the blob, for all that it said.
+    async fn is_there(&self) -> bool {
+        matches!(self.remote.has(self.repository, self.blob).await, Ok(true))
     }
 
     async fn new_session(&self) -> Result<Session> {
@@ -147,34 +197,52 @@ impl Upload<'_> {
         let mut post = ask(Method::POST, &path, "begin an upload", Access::Push(name), subject);
         post.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         let answer = remote.wire.ask_in(None, post).await?;
+        remote.wire.learn_chunks(&answer);
         let location = remote.location(&answer).await?;
         if blob.size > AT_ONCE {
             self.keep(&location);
         }
-        Ok(Session { location, offset: 0 })
+        Ok(Session { location, offset: 0, begun: Begun::Now })
     }
 
     async fn send_at_once(&self, session: Session) -> Result<()> {
         let bytes = read_whole(self.origin, self.blob).await?;
         let sent = bytes.len() as u64;
-        self.finish(&session.location, Payload::Bytes(bytes), Begun::Now).await?;
+        self.finish(&session.location, Payload::Bytes(bytes), session.begun).await?;
         self.progress.emit(|| Event::Advanced { digest: self.blob.digest, bytes: sent });
         Ok(())
     }
 
     async fn send(&self, session: Session) -> Result<()> {
         let Self { remote, blob, origin, .. } = self;
-        let begun = if session.offset > 0 { Begun::Before } else { Begun::Now };
-        let Session { mut location, mut offset } = session;
-        let sent = Sent::new(*origin, blob, offset);
+        let Session { mut location, offset: start, begun } = session;
+        let chunks = remote.wire.chunks();
+        let mut offset = start;
+        let mut sent = Sent::new(*origin, blob, start);
+        let mut redirects = 0;
         while offset < blob.size {
-            let end = blob.size.min(offset.saturating_add(remote.wire.largest_body()));
-            let answer = self.patch(&location, offset..end, &sent).await;
+            let end = offset + chunks.size(remote.wire.largest_body(), blob.size - offset);
+            let patched = self.patch(&location, offset..end, &sent, begun).await;
             // The source's own failure says more than the connection that it broke.
             if let Some(error) = sent.failure() {
                 return Err(error);
             }
-            if let Ok(next) = remote.location(&answer?).await {
+            let answer = match patched? {
+                Patched::Taken(answer) => answer,
+                // Nothing was taken yet, so that what was read of it can be read once more.
+                Patched::Redirected(next) if offset == start && redirects < REDIRECTS => {
+                    redirects += 1;
+                    sent = Sent::new(*origin, blob, start);
+                    location = next;
+                    continue;
+                }
+                Patched::Redirected(_) => {
+                    return Err(Error::Unsupported {
+                        what: "a blob that is sent elsewhere from its middle on",
+                    });
+                }
+            };
+            if let Ok(next) = remote.location(&answer).await {
                 location = next;
                 self.keep(&location);
             }
@@ -187,7 +255,7 @@ impl Upload<'_> {
         self.finish(&location, Payload::Empty, begun).await
     }
 
-    async fn patch(&self, location: &Url, range: std::ops::Range<u64>, sent: &Sent) -> Result<Response> {
+    async fn patch(&self, location: &Url, range: Range<u64>, sent: &Sent, begun: Begun) -> Result<Patched> {
         const OPERATION: &str = "send a blob";
         let Self { remote, blob, origin, .. } = self;
         let opened = origin.source.open(origin.repository, blob, range.clone().into()).await?;
@@ -206,9 +274,16 @@ impl Upload<'_> {
         patch.body = Payload::Stream(body, Stalls::default());
         let subject = patch.subject.clone();
         let refusal = match remote.wire.attempt_in(None, patch).await? {
-            Ok(answer) => return Ok(answer),
+            Ok(answer) => return Ok(Patched::Taken(answer)),
             Err(refusal) => refusal,
         };
+        let next = refusal.headers.get(header::LOCATION).and_then(|location| location.to_str().ok());
+        if let (307 | 308, Some(next)) = (refusal.status.as_u16(), next) {
+            return Ok(Patched::Redirected(remote.wire.resolve(next, location).await?));
+        }
+        if begun == Begun::Before && refusal.status.is_server_error() {
+            self.forget();
+        }
         // Content delivery networks let only so much through in one request.
         if refusal.status == StatusCode::PAYLOAD_TOO_LARGE && remote.wire.send_less_than(length) {
             return Err(self.interrupted("send a blob: it takes less in one request", refusal));
@@ -218,6 +293,14 @@ impl Upload<'_> {
 
     /// Ends an upload: the registry holds what it got against the digest.
     async fn finish(&self, location: &Url, body: Payload, begun: Begun) -> Result<()> {
+        match self.put(location, body, begun).await {
+            // It may be the answer that was lost, and not the blob.
+            Err(error) if error.is_retryable() && self.is_there().await => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    async fn put(&self, location: &Url, body: Payload, begun: Begun) -> Result<()> {
         const OPERATION: &str = "finish an upload";
         let Self { remote, repository, blob, .. } = self;
         let mut location = location.clone();
@@ -227,6 +310,7 @@ impl Upload<'_> {
         put.headers.insert(header::CONTENT_LENGTH, length.into());
         put.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         put.body = body;
+        put.patience = Duration::from_secs(blob.size / CHECKED);
         let Err(refusal) = remote.wire.attempt_in(None, put).await? else { return Ok(()) };
         let wrong = matches!(refusal.code, Some(ErrorCode::DigestInvalid | ErrorCode::SizeInvalid));
         if wrong && begun == Begun::Before {

@@ -13,7 +13,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use pier_content::{ByteStream, Error, Result};
 use tokio::time::{error::Elapsed, sleep, timeout};
 
-use super::{Response, Timeouts, unreachable};
+use super::{Response, Timeouts, failure::Stalled, unreachable};
 
 /// A body that was read whole, as far as it was wanted.
 #[derive(Debug)]
@@ -24,9 +24,23 @@ pub(crate) enum Read {
     TooLong(Bytes),
 }
 
+/// Bytes a second that come of a small body at least. Somebody who sends them one by one is never silent for long.
+const SLOWEST: u64 = 64 << 10;
+
 impl Response {
-    /// Reads the body, up to `limit` bytes.
+    /// Reads the body, up to `limit` bytes, in the time that so many may take.
     pub(crate) async fn read(self, limit: u64, operation: &'static str) -> Result<Read> {
+        let bound = self.stall.saturating_add(Duration::from_secs(limit / SLOWEST));
+        let origin = self.origin.clone();
+        let Ok(read) = timeout(bound, self.read_to_end(limit, operation)).await else {
+            let reason = format!("its answer did not end within {} s", bound.as_secs());
+            let source = Some(reason.into());
+            return Err(Error::Unavailable { origin, operation, retry_after: None, source });
+        };
+        read
+    }
+
+    async fn read_to_end(self, limit: u64, operation: &'static str) -> Result<Read> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut stream = self.stream(operation);
         let mut whole = BytesMut::new();
@@ -68,8 +82,7 @@ impl Response {
 }
 
 fn stalled(origin: String, operation: &'static str, stall: Duration) -> Error {
-    let reason = format!("nothing arrived for {} s", stall.as_secs());
-    Error::Unavailable { origin, operation, retry_after: None, source: Some(reason.into()) }
+    Error::Unavailable { origin, operation, retry_after: None, source: Some(Stalled(stall).into()) }
 }
 
 /// Watches a body on its way out. A connection that takes nothing any more fails no write: its buffer is full and stays so.

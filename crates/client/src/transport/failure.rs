@@ -1,6 +1,6 @@
 //! What went wrong on the way, in the terms of the contract.
 
-use std::{error::Error as StdError, fmt, io};
+use std::{error::Error as StdError, fmt, io, time::Duration};
 
 use pier_content::Error;
 
@@ -43,6 +43,23 @@ impl StdError for NoConnection {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         Some(&self.0)
     }
+}
+
+/// A body of which nothing came for so long.
+#[derive(Debug)]
+pub(super) struct Stalled(pub(super) Duration);
+
+impl fmt::Display for Stalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "nothing arrived for {} s", self.0.as_secs())
+    }
+}
+
+impl StdError for Stalled {}
+
+/// Whether a body fell silent.
+pub(crate) fn is_stalled(error: &Error) -> bool {
+    matches!(error, Error::Unavailable { source: Some(source), .. } if source.is::<Stalled>())
 }
 
 /// Whether there was nobody to talk to: no connection, or one on which nothing was said.

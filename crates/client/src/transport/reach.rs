@@ -28,15 +28,17 @@ pub(crate) enum Reach {
 }
 
 impl Reach {
-    /// The reach of a host, by its nearest address. A name that cannot be looked up, as behind a proxy, is public: nothing private is then
-    /// reached on its word.
+    /// The reach of a host, by its most public address: whoever owns a name can give it one of this machine beside its own, and nothing
+    /// near is to be reached for that. A name that cannot be looked up, as behind a proxy, is public too.
     pub(crate) async fn of(host: &str, port: u16) -> Self {
         match tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await {
-            Ok(addresses) => {
-                addresses.filter_map(|address| reach(address.ip())).max().unwrap_or(Self::Public)
-            }
+            Ok(addresses) => Self::of_addresses(addresses.map(|address| address.ip())),
             Err(_) => Self::Public,
         }
+    }
+
+    fn of_addresses(addresses: impl Iterator<Item = IpAddr>) -> Self {
+        addresses.filter_map(reach).min().unwrap_or(Self::Public)
     }
 
     /// Whether a client of a registry with this reach may go to `address` on the registry's word.
@@ -214,6 +216,22 @@ mod tests {
             ("2002:7f00:1::", Some(Reach::Loopback)),
         ] {
             assert_eq!(reach(text.parse().unwrap()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn s3_a_host_is_as_far_away_as_the_most_public_of_its_addresses() {
+        for (addresses, expected) in [
+            (&["1.2.3.4", "127.0.0.1"][..], Reach::Public),
+            (&["127.0.0.1", "1.2.3.4"], Reach::Public),
+            (&["10.0.0.1", "127.0.0.1"], Reach::Private),
+            (&["127.0.0.1", "::1"], Reach::Loopback),
+            (&["169.254.169.254", "10.0.0.1"], Reach::Private),
+            (&["169.254.169.254"], Reach::Public),
+            (&[], Reach::Public),
+        ] {
+            let found = Reach::of_addresses(addresses.iter().map(|address| address.parse().unwrap()));
+            assert_eq!(found, expected, "{addresses:?}");
         }
     }
 

@@ -11,6 +11,7 @@ pub(crate) struct TlsSettings {
     pub(crate) authorities: Vec<Authorities>,
     /// Goes to the registry's own scheme, host and port only, never to where it leads.
     pub(crate) identity: Option<ClientIdentity>,
+    /// Of the registry's own scheme, host and port. Its token server gets the password, so that one has to prove who it is.
     pub(crate) verification: Verification,
 }
 
@@ -26,13 +27,17 @@ pub enum Verification {
 
 impl TlsSettings {
     pub(super) fn apply(&self, builder: ClientBuilder) -> ClientBuilder {
-        let builder = self.apply_trust(builder);
-        match &self.identity {
-            Some(identity) => builder.identity(identity.identity().clone()),
-            None => builder,
+        let mut builder = self.apply_trust(builder);
+        if let Some(identity) = &self.identity {
+            builder = builder.identity(identity.identity().clone());
+        }
+        match self.verification {
+            Verification::Required => builder,
+            Verification::Skipped => builder.tls_danger_accept_invalid_certs(true),
         }
     }
 
+    /// What holds for token servers and storage hosts too: who has an authority of their own has all of it signed by that.
     pub(super) fn apply_trust(&self, mut builder: ClientBuilder) -> ClientBuilder {
         let authorities: Vec<_> = self
             .authorities
@@ -42,10 +47,7 @@ impl TlsSettings {
         if !authorities.is_empty() {
             builder = builder.tls_certs_merge(authorities);
         }
-        match self.verification {
-            Verification::Required => builder,
-            Verification::Skipped => builder.tls_danger_accept_invalid_certs(true),
-        }
+        builder
     }
 }
 

@@ -1,10 +1,13 @@
 //! Whom a client trusts, and to whom it shows its certificate.
 
+use std::sync::Arc;
+
+use http::Method;
 use pier_client::{Authorities, ClientIdentity, HostSettings, Verification};
-use pier_content::Error;
+use pier_content::{Error, Memory, Origin, Progress, Source as _, StoreSource, Target as _};
 use pier_oci::{Reference, Registry};
 use pier_testkit::{
-    faults::{Fault, FaultyProxy, Kind, Script, When},
+    faults::{Canned, Fault, FaultyProxy, Kind, Script, When},
     test_registry::TestRegistry,
     tls::{Authority, Clients},
 };
@@ -67,6 +70,23 @@ async fn a_certificate_is_not_checked_where_that_was_switched_off() {
     pull(&client(&name(&proxy), settings), &reference(&proxy)).await.unwrap();
 }
 
+/// Whoever switches it off for a registry means that one, and not all to whom it leads: token servers get passwords.
+#[tokio::test]
+async fn s1_where_a_registry_leads_certificates_are_checked_even_if_its_own_is_not() {
+    let (behind, authority, another) =
+        (with_image().await, Authority::new().unwrap(), Authority::new().unwrap());
+    let storage = secure(&behind, Script::new(), &another, Clients::Anyone).await;
+    let leads = Script::new().rule(When::get(Kind::Blob), Fault::RedirectTo(storage.url()));
+    let proxy = secure(&behind, leads, &authority, Clients::Anyone).await;
+    let skipped = |settings| HostSettings { verification: Some(Verification::Skipped), ..settings };
+    let settings = skipped(HostSettings::default());
+    let error = pull(&client(&name(&proxy), settings), &reference(&proxy)).await.unwrap_err();
+    assert!(matches!(error, Error::Untrusted { .. }), "{error:?}");
+    assert_eq!(storage.requests().len(), 0);
+    // An authority that was named for the registry counts there too.
+    pull(&client(&name(&proxy), skipped(trusting(&another))), &reference(&proxy)).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_registry_that_wants_a_certificate_is_shown_one() {
     let (behind, authority) = (with_image().await, Authority::new().unwrap());
@@ -122,6 +142,39 @@ async fn s2_a_redirect_from_https_to_plain_http_is_refused() {
     let proxy = secure(&behind, leads, &authority, Clients::Anyone).await;
     let error = pull(&client(&name(&proxy), trusting(&authority)), &reference(&proxy)).await.unwrap_err();
     assert!(matches!(error, Error::Untrusted { .. }), "{error:?}");
+    assert_eq!(plain.requests().len(), 0);
+}
+
+/// Every way in which a registry says where to go next, not the redirect alone.
+#[tokio::test]
+async fn s2_no_answer_leads_from_https_to_plain_http() {
+    let (behind, authority) = (with_image().await, Authority::new().unwrap());
+    let plain = FaultyProxy::start(behind.address(), Script::new()).await.unwrap();
+    let proxy = secure(&behind, Script::new(), &authority, Clients::Anyone).await;
+    let remote = client(&name(&proxy), trusting(&authority)).remote(&name(&proxy)).unwrap();
+    let repository = reference(&proxy).repository;
+
+    let challenge = Canned::challenge(&format!("Bearer realm=\"{}/token\",service=\"s\"", plain.url()));
+    proxy.set_script(Script::new().answer(When::any(), challenge));
+    let realm = remote.resolve(&reference(&proxy)).await.map(drop);
+
+    let value = format!("<{}/v2/team/app/tags/list>; rel=\"next\"", plain.url());
+    proxy.set_script(Script::new().rule(When::get(Kind::Tags), Fault::Field { name: "link", value }));
+    let link = remote.tags(&repository).await.map(drop);
+
+    let location = Fault::WrongLocation(format!("{}/upload", plain.url()));
+    proxy.set_script(Script::new().rule(When::on(Method::POST, Kind::Upload), location));
+    let image = image();
+    let memory = Arc::new(Memory::default());
+    let store = StoreSource { blobs: memory.clone(), catalog: memory };
+    let origin = Origin { source: &store, repository: &repository };
+    let layer = &image.blobs[0].descriptor;
+    let upload = remote.upload(&repository, layer, origin, &Progress::default()).await;
+
+    for (what, outcome) in [("realm", realm), ("Link", link), ("Location", upload)] {
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, Error::Untrusted { .. }), "{what}: {error:?}");
+    }
     assert_eq!(plain.requests().len(), 0);
 }
 

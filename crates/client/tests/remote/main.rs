@@ -8,4 +8,5 @@ mod manners;
 mod parallel;
 mod reading;
 mod support;
+mod uploads;
 mod writing;

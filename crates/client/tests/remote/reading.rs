@@ -1,7 +1,10 @@
 //! Resolving, manifests, blobs and ranges of them.
 
+use http::StatusCode;
+use pier_client::Client;
 use pier_content::{ByteRange, Error, Source as _};
-use pier_oci::{Descriptor, Digest, MAX_MANIFEST_BYTES, Selector};
+use pier_oci::{Descriptor, Digest, MAX_MANIFEST_BYTES, MediaType, Reference, Selector};
+use pier_testkit::faults::{Canned, Fault, FaultyProxy, Kind, Script, When};
 
 use crate::support::{image, pulled, read, reference, registry, remote, repository};
 
@@ -33,7 +36,7 @@ async fn what_is_not_there_is_said_with_its_whole_name() {
     let error = remote.resolve(&reference(&registry, "team/app:v9")).await.unwrap_err();
     assert!(matches!(error, Error::NotFound { .. }), "{error}");
     assert_eq!(error.to_string(), format!("manifest `{}/team/app:v9` is not there", registry.address()));
-    let descriptor = Descriptor::new(pier_oci::MediaType::OCI_LAYER, Digest::sha256(b"x"), 1);
+    let descriptor = Descriptor::new(MediaType::OCI_LAYER, Digest::sha256(b"x"), 1);
     let opened = remote.open(&repository(&registry, "team/app"), &descriptor, ByteRange::ALL).await;
     assert!(matches!(opened.err(), Some(Error::NotFound { .. })));
 }
@@ -81,4 +84,37 @@ async fn nobody_listening_is_worth_another_attempt() {
     drop(registry);
     let error = remote.resolve(&reference).await.unwrap_err();
     assert!(error.is_retryable(), "{error:?}");
+}
+
+/// One reader goes by what the registry says that it is, another by what stands in it, and each sees another image.
+#[tokio::test]
+async fn s6_a_manifest_that_can_be_read_in_two_ways_is_refused() {
+    let registry = registry().await;
+    let image = image(4);
+    registry.push(&image, "team/app:v1").await.unwrap();
+    let config = serde_json::json!({
+        "mediaType": "application/vnd.oci.image.config.v1+json", "digest": Digest::sha256(b"{}"), "size": 2,
+    });
+    let both = serde_json::json!({
+        "schemaVersion": 2, "config": config, "layers": [], "manifests": [],
+    });
+    let canned = |media_type: &str| Canned {
+        body: both.to_string(),
+        ..Canned::new(StatusCode::OK).field("Content-Type", media_type)
+    };
+    let manifest = || When::get(Kind::Manifest);
+    let other = |value: &str| Fault::Field { name: "content-type", value: value.to_owned() };
+    for script in [
+        Script::new().rule(manifest(), other(MediaType::OCI_INDEX.as_str())),
+        Script::new().rule(manifest(), other(MediaType::DOCKER_MANIFEST.as_str())),
+        Script::new().answer(manifest(), canned(MediaType::OCI_INDEX.as_str())),
+        Script::new().answer(manifest(), canned(MediaType::OCI_MANIFEST.as_str())),
+        Script::new().answer(manifest(), canned("application/json")),
+    ] {
+        let proxy = FaultyProxy::start(registry.address(), script.clone()).await.unwrap();
+        let reference: Reference = proxy.image_ref("team/app:v1").parse().unwrap();
+        let remote = Client::builder().build().unwrap().remote(&reference.repository.registry).unwrap();
+        let read = remote.manifest(&reference.repository, &reference.selector(), MAX_MANIFEST_BYTES).await;
+        assert_eq!(read.unwrap_err().code(), "invalid", "{script:?}");
+    }
 }

@@ -80,10 +80,14 @@ async fn waits_as_long_as_the_other_side_asks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waits_no_longer_than_the_policy_allows() {
-    let (outcome, calls, waited) = resolve(vec![unavailable(Some(Duration::from_hours(24)))], policy()).await;
+async fn does_not_ask_earlier_than_the_other_side_wants_nor_wait_longer_than_the_policy_allows() {
+    let wait = |seconds| resolve(vec![unavailable(Some(Duration::from_secs(seconds)))], policy());
+    let (outcome, calls, waited) = wait(60).await;
     outcome.unwrap();
     assert_eq!((calls, waited), (2, Duration::from_mins(1)));
+    let (outcome, calls, waited) = wait(61).await;
+    assert_eq!(outcome.unwrap_err().retry_after(), Some(Duration::from_secs(61)));
+    assert_eq!((calls, waited), (1, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,8 +113,8 @@ fn a_reason_has_its_causes_once() {
         source: Some(source.into()),
     };
     let expected = "r.test cannot be reached or did not finish: resolve: no route to it";
-    assert_eq!(reason(&error("no route to it")), expected);
-    assert_eq!(reason(&error("resolve")), "r.test cannot be reached or did not finish: resolve");
+    assert_eq!(Causes(&error("no route to it")).to_string(), expected);
+    assert_eq!(Causes(&error("resolve")).to_string(), "r.test cannot be reached or did not finish: resolve");
 }
 
 #[tokio::test(start_paused = true)]

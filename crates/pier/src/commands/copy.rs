@@ -105,9 +105,10 @@ async fn carry(request: &Request<'_>, sites: &Sites<'_>, journey: &Journey) -> R
     let to = Writing::open(&request.to, &from, sites, &progress).await?;
     let Chosen { reference, platforms, image } =
         Chosen::choose(request.selection, &from, to.capacity()).await?;
-    if let Some(expected) = to.digest {
-        check_digest(&from, &reference, expected).await?;
-    }
+    let reference = match to.digest {
+        Some(expected) => checked(&from, reference, expected).await?,
+        None => reference,
+    };
     let options = CopyOptions {
         platforms,
         referrers: if request.selection.referrers { Referrers::Include } else { Referrers::Leave },
@@ -181,14 +182,15 @@ impl Chosen {
     }
 }
 
-/// A destination that says its digest gets that or nothing.
-async fn check_digest(from: &Reading, reference: &Reference, expected: Digest) -> Result<(), Failure> {
+/// A destination that says its digest gets that or nothing. What a source says of a tag is a hint, so the copy is of the digest: a tag
+/// that has moved meanwhile, or was told wrongly, brings nothing else.
+async fn checked(from: &Reading, reference: Reference, expected: Digest) -> Result<Reference, Failure> {
     let found = match reference.digest {
         Some(digest) => digest,
-        None => from.source.resolve(reference).await?.digest,
+        None => from.source.resolve(&reference).await?.digest,
     };
     if found == expected {
-        return Ok(());
+        return Ok(Reference { digest: Some(expected), ..reference });
     }
     let error = anyhow!("the source is `{found}`, and the destination says `{expected}`");
     Err(Failure::new(Status::No, error)

@@ -1,13 +1,14 @@
 //! `pier delete`
 //!
 //! Many registries delete by digest only, and a manifest takes all of its tags along. Who names a tag means that tag, so nothing else
-//! goes unless it was said: the other tags are looked for first, and told.
+//! goes unless it was said: the other tags are looked for first, and told. All of that is asked of the registry itself, since what a mirror
+//! says of a tag may be old.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use anyhow::anyhow;
 use pier_client::{Client, Remote};
-use pier_content::{Error, Freshness, resolve_all};
+use pier_content::{Error, Freshness, Retrying, Source as _, resolve_all};
 use pier_oci::{Digest, Reference, Registry, Repository, Tag};
 use serde::Serialize;
 
@@ -34,6 +35,9 @@ struct Removal {
     manifest: bool,
     /// The tags that go.
     tags: Vec<String>,
+    /// The other tags of the manifest, because of which nothing goes where a tag cannot be removed alone. Told of a trial only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    at_stake: Vec<String>,
     dry_run: bool,
 }
 
@@ -43,7 +47,8 @@ pub(crate) async fn run(options: &Delete, config: &Config, output: &Output) -> R
         Named::Tag(repository, tag) => delete_tag(&client, &repository, &tag, options).await?,
         Named::Manifest(repository, digest) => {
             let reference = Reference { repository: repository.clone(), tag: None, digest: Some(digest) };
-            client.source(&repository.registry)?.resolve(&reference).await?;
+            let remote = client.remote(&repository.registry)?;
+            super::insist(&client, &remote, async || remote.resolve(&reference).await).await?;
             delete_manifest(&client, &repository, &digest, None, options).await?
         }
     };
@@ -79,19 +84,23 @@ async fn delete_tag(
     options: &Delete,
 ) -> Result<Removal, Failure> {
     let reference = Reference { repository: repository.clone(), tag: Some(tag.clone()), digest: None };
-    let digest = client.source(&repository.registry)?.resolve(&reference).await?.digest;
+    let remote = client.remote(&repository.registry)?;
+    let digest = super::insist(client, &remote, async || remote.resolve(&reference).await).await?.digest;
     if !options.with_tags {
-        let remote = client.remote(&repository.registry)?;
         let tags = vec![tag.to_string()];
         let only_tag = Removal {
             repository: repository.to_string(),
             digest,
             manifest: false,
             tags,
+            at_stake: Vec::new(),
             dry_run: options.dry_run,
         };
         if options.dry_run {
-            return Ok(only_tag);
+            // Whether it can remove a tag alone shows only when it is told to, so both ends are told.
+            let tags = tags_of(client, &remote, repository, &digest).await?;
+            let at_stake = tags.iter().filter(|other| *other != tag).map(Tag::to_string).collect();
+            return Ok(Removal { at_stake, ..only_tag });
         }
         match super::insist(client, &remote, async || remote.delete_tag(repository, tag).await).await {
             Ok(()) => return Ok(only_tag),
@@ -134,6 +143,7 @@ async fn delete_manifest(
         digest: *digest,
         manifest: true,
         tags: tags.iter().map(Tag::to_string).collect(),
+        at_stake: Vec::new(),
         dry_run: options.dry_run,
     })
 }
@@ -158,7 +168,10 @@ async fn tags_of(
         .iter()
         .map(|tag| Reference { repository: repository.clone(), tag: Some(tag.clone()), digest: None })
         .collect();
-    let sources = |registry: &Registry| client.source(registry);
+    let sources = |registry: &Registry| -> pier_content::Result<Arc<dyn pier_content::Source>> {
+        let remote = Arc::new(client.remote(registry)?);
+        Ok(Arc::new(Retrying::new(remote, client.retries().clone())))
+    };
     let now = std::time::SystemTime::now();
     let answers = resolve_all(&references, &sources, Freshness::Now, AT_ONCE, now).await?;
     let mut naming = Vec::new();
@@ -175,12 +188,17 @@ async fn tags_of(
 }
 
 fn text(removal: &Removal) -> String {
-    let Removal { repository, digest, manifest, tags, dry_run } = removal;
+    let Removal { repository, digest, manifest, tags, at_stake, dry_run } = removal;
     let (untagged, removed) =
         if *dry_run { ("would untag", "would remove") } else { ("untagged", "removed") };
     let mut lines: Vec<String> = tags.iter().map(|tag| format!("{untagged} {repository}:{tag}")).collect();
     if *manifest {
         lines.push(format!("{removed} {repository}@{digest}"));
+    } else if *dry_run && at_stake.is_empty() {
+        lines.push(format!("with {repository}@{digest}, if a tag cannot be removed alone there"));
+    } else if *dry_run {
+        let names = at_stake.join(", ");
+        lines.push(format!("or nothing, if a tag cannot be removed alone there, because of {names}"));
     }
     lines.join("\n")
 }

@@ -1,6 +1,6 @@
 //! `pier login`
 //!
-//! What is kept was accepted by the registry before. A password comes from standard input or from the terminal, where it is not shown;
+//! What is kept was accepted by the registry before; where it lets in everybody without asking, that is said. A password comes from standard input or from the terminal, where it is not shown;
 //! never from the command line, which everybody on the machine can read.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::anyhow;
 use pier_client::{
-    Client,
+    Client, Greeting,
     credentials::{Anonymous, Credential, CredentialStore, Given, Protection, Secret},
 };
 use pier_oci::Registry;
@@ -31,6 +31,8 @@ struct Entry {
     username: Option<String>,
     place: String,
     protection: &'static str,
+    /// Whether the registry asked for them and took them.
+    checked: bool,
 }
 
 pub(crate) async fn run(options: &Login, config: &Config, output: &Output) -> Result<Status, Failure> {
@@ -42,7 +44,7 @@ pub(crate) async fn run(options: &Login, config: &Config, output: &Output) -> Re
     }
     let registry: Registry = options.registry.parse()?;
     let credential = credential(options)?;
-    check(&registry, &credential, options, config).await?;
+    let greeting = check(&registry, &credential, options, config).await?;
     let stored = CredentialStore::new(registries::locations(config, &options.registries)?)
         .store(&registry, &credential)
         .await?;
@@ -51,8 +53,15 @@ pub(crate) async fn run(options: &Login, config: &Config, output: &Output) -> Re
         Protection::Helper => "helper",
     };
     let username = credential.username().map(str::to_owned);
-    let entry = Entry { registry: registry.to_string(), username, place: stored.place, protection };
+    let checked = greeting == Greeting::Known;
+    let entry = Entry { registry: registry.to_string(), username, place: stored.place, protection, checked };
     output.data(&entry, text)?;
+    if !checked {
+        // As other tools have it, since it may ask for them where something is to be written.
+        output::note(&format!(
+            "warning: `{registry}` did not ask for a login, so nothing was checked; the credentials are kept as they are"
+        ));
+    }
     if let Some(other) = stored.shadowed_by {
         output::note(&format!(
             "warning: {other} has another credential for `{registry}`, which goes before this one"
@@ -96,7 +105,7 @@ async fn check(
     credential: &Credential,
     options: &Login,
     config: &Config,
-) -> Result<(), Failure> {
+) -> Result<Greeting, Failure> {
     let (registry, credential) = (registry.clone(), credential.clone());
     let given = Given { registry: registry.clone(), credential, others: Arc::new(Anonymous) };
     let client: Client = registries::client_as(config, &options.registries, Arc::new(given))?;
@@ -112,7 +121,10 @@ async fn check(
 }
 
 fn text(entry: &Entry) -> String {
-    let Entry { registry, username, place, .. } = entry;
+    let Entry { registry, username, place, checked, .. } = entry;
     let as_whom = username.as_ref().map(|name| format!(" as `{name}`")).unwrap_or_default();
+    if !checked {
+        return format!("credentials for `{registry}`{as_whom} kept in {place}");
+    }
     format!("logged in to `{registry}`{as_whom}, kept in {place}")
 }

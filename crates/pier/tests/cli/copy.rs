@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::path::Path;
 
+use http::Method;
 use pier_testkit::engine::Skopeo;
+use pier_testkit::faults::{Fault, Kind, Script, When};
 use pier_testkit::image::{ImageBuilder, Layer};
 use pier_testkit::skip::or_skip;
 use serde_json::json;
@@ -173,6 +175,24 @@ fn a_destination_with_a_digest_gets_that_or_nothing() {
     );
     assert_eq!(to.proxy.uploaded_blobs(), 0);
     assert_eq!(copied(&store, &[&source, &destination(one.root.digest)]), one.root.digest.to_string());
+}
+
+/// The header of an answer is the registry's word, and whoever holds the registry writes it.
+#[test]
+fn s4_a_destination_with_a_digest_gets_no_other_bytes_whatever_the_source_says_of_its_tag() {
+    let (store, from, to) = (Store::empty(), Remote::start(), Remote::start());
+    let (good, evil) = (image(1), image(2));
+    let source = from.push(&evil, "app:1");
+    let lie = Fault::LyingDigest(good.root.digest);
+    from.proxy.set_script(Script::new().rule(When::on(Method::HEAD, Kind::Manifest), lie));
+    let destination = format!("{}@{}", to.name("app:1"), good.root.digest);
+    // It cannot keep its word.
+    assert_eq!(copy(&store, &[&source, &destination]).status, 1);
+    assert_eq!(copy(&store, &[&to.name("app:1"), "store:a:1"]).status, 1);
+    // And where it can, that is what comes.
+    from.push(&good, "app:other");
+    assert_eq!(copied(&store, &[&source, &destination]), good.root.digest.to_string());
+    assert_eq!(copied(&store, &[&to.name("app:1"), "store:a:1"]), good.root.digest.to_string());
 }
 
 #[test]

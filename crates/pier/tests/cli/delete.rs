@@ -4,6 +4,7 @@ use http::{Method, StatusCode};
 use pier_testkit::faults::{Canned, Kind, Script, When};
 use serde_json::json;
 
+use crate::pier::{text, write};
 use crate::site::{Site, hashed, image, missing};
 
 /// A registry that cannot delete a tag: the first DELETE, the one by tag, is refused as such registries do.
@@ -99,11 +100,47 @@ async fn nothing_is_deleted_that_was_not_written_out() {
         .refused(2, &format!("error: `HOST/app` names neither a tag nor a digest\n{hint}"));
     let both = format!("HOST/app:latest@{}", hashed(&image));
     site.pier(&["delete", &both]).refused(2, &format!("error: `{both}` names a tag and a digest\n{hint}"));
+}
+
+/// A trial cannot find out whether a registry removes a tag alone, so it says what comes of either.
+#[tokio::test]
+async fn a_trial_says_what_becomes_of_the_other_tags() {
+    let site = Site::start().await;
+    let image = image("first", "amd64");
+    let digest = hashed(&image);
+    site.registry.push(&image, "app:latest").await.unwrap();
     assert_eq!(
         site.pier(&["delete", "HOST/app:latest", "--dry-run"]).data(0),
-        "would untag HOST/app:latest\n"
+        format!(
+            "would untag HOST/app:latest\nwith HOST/app@{digest}, if a tag cannot be removed alone there\n"
+        )
     );
-    assert_eq!(site.pier(&["tags", "HOST/app"]).data(0), "latest\n");
+    site.tag(&image, "app", &["1", "2"]).await;
+    assert_eq!(
+        site.pier(&["delete", "HOST/app:latest", "--dry-run"]).data(0),
+        "would untag HOST/app:latest\nor nothing, if a tag cannot be removed alone there, because of 1, 2\n"
+    );
+    let said = site.json_of(&["delete", "HOST/app:latest", "--dry-run"]);
+    assert_eq!((&said["tags"], &said["at_stake"]), (&json!(["latest"]), &json!(["1", "2"])));
+    assert_eq!(site.pier(&["tags", "HOST/app"]).data(0), "1\n2\nlatest\n");
+}
+
+/// What a mirror says of a tag may be old, and the wrong manifest would go.
+#[tokio::test]
+async fn mirrors_are_not_asked_what_is_to_be_deleted() {
+    let site = by_digest_only(StatusCode::METHOD_NOT_ALLOWED).await;
+    let mirror = Site::behind(Script::new()).await;
+    let (old, new) = (image("old", "amd64"), image("new", "amd64"));
+    site.registry.push(&old, "app:kept").await.unwrap();
+    site.registry.push(&new, "app:1").await.unwrap();
+    mirror.registry.push(&old, "app:1").await.unwrap();
+    let (host, url) = (site.host(), mirror.proxy.as_ref().unwrap().url());
+    let file = format!("[registries.'{host}']\nmirrors = [{{ url = '{url}', resolve = true }}]\n");
+    let config = write(&site.store, "pier.toml", &file);
+    let said = site.json_of(&["delete", "HOST/app:1", "--config", text(&config)]);
+    assert_eq!((&said["digest"], &said["tags"]), (&json!(hashed(&new)), &json!(["1"])));
+    assert_eq!(site.pier(&["tags", "HOST/app"]).data(0), "kept\n");
+    assert_eq!(mirror.methods(), [] as [Method; 0]);
 }
 
 #[tokio::test]

@@ -2,18 +2,21 @@
 
 use crate::pier::{Said, command, run};
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 23] = [
     "serve",
     "pull",
     "push",
     "copy",
     "resolve",
     "inspect",
+    "verify",
+    "approve",
     "manifest",
     "tags",
     "catalog",
     "referrers",
     "delete",
+    "history",
     "images",
     "rm",
     "prune",
@@ -100,8 +103,24 @@ fn a_log_level_that_is_none_is_refused() {
 }
 
 #[test]
-fn the_help_of_commands_that_move_images() {
-    for command in ["pull", "push", "copy"] {
+fn the_help_of_commands_that_talk_to_registries() {
+    for command in [
+        "pull",
+        "push",
+        "copy",
+        "resolve",
+        "inspect",
+        "verify",
+        "approve",
+        "manifest",
+        "tags",
+        "catalog",
+        "referrers",
+        "history",
+        "delete",
+        "login",
+        "logout",
+    ] {
         insta::assert_snapshot!(format!("help_{command}"), pier(&[command, "--help"]).data(0));
     }
 }

@@ -19,7 +19,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    pier::{Said, command},
+    pier::{Said, command, run},
     remote::wait,
     site::image,
 };
@@ -128,6 +128,61 @@ fn what_was_accepted_is_kept_and_used_until_it_is_forgotten() {
         );
         known.pier(&logout, "").refused(1, "error: there are no credentials for `HOST`\n");
     }
+}
+
+#[test]
+fn a_registry_that_asks_nobody_has_checked_nothing() {
+    let known = Known::start(mock::PLAIN);
+    let host = known.host();
+    let said = known.pier(&["login", &host, "-u", "me", "--password-stdin"], "secret\n");
+    assert_eq!(
+        (said.status, said.stdout.as_str()),
+        (0, "credentials for `HOST` as `me` kept in `HOME/docker/config.json`\n")
+    );
+    assert_eq!(
+        said.stderr,
+        "warning: `HOST` did not ask for a login, so nothing was checked; the credentials are kept as they are\n"
+    );
+    assert!(known.config().exists());
+    assert_eq!(known.registry.violations(), []);
+}
+
+#[test]
+fn every_registry_takes_a_login_that_is_right_and_no_other() {
+    for manners in mock::ALL {
+        let known = Known::start(manners);
+        let host = known.host();
+        for credentials in known.registry.credentials() {
+            let (arguments, secret) = match &credentials {
+                Credentials::Password { username, password } => (vec!["-u", username], password),
+                Credentials::IdentityToken { token, .. } => (vec!["--identity-token"], token),
+            };
+            let login = [&["login", &host, "--password-stdin", "--json"], &arguments[..]].concat();
+            let said: Value = serde_json::from_str(&known.pier(&login, secret).data(0)).unwrap();
+            assert_eq!(said["checked"], true, "{}", manners.name);
+            assert_eq!(known.pier(&login, "wrong").status, 5, "{}", manners.name);
+        }
+        assert_eq!(known.registry.violations(), [], "{}", manners.name);
+    }
+}
+
+/// A mirror whose helper fails is not the registry's trouble, but its owner has to hear of it.
+#[test]
+fn s23_a_helper_that_fails_for_a_mirror_is_told() {
+    let (mirror, registry) = (Known::start(mock::ECR), wait(mock::Registry::start(mock::PLAIN)).unwrap());
+    let digest = wait(registry.push(&image("open", "amd64"), "team/app:1")).unwrap();
+    fs::create_dir_all(mirror.config().parent().unwrap()).unwrap();
+    let helpers = serde_json::json!({ "credHelpers": { mirror.host(): "is-not-there" } });
+    fs::write(mirror.config(), helpers.to_string()).unwrap();
+    let settings = format!("[registries.'{}']\nmirrors = ['http://{}']\n", registry.address(), mirror.host());
+    let file = mirror.home.path().join("pier.toml");
+    fs::write(&file, settings).unwrap();
+    let name = registry.image_ref("team/app:1");
+    let pull = ["pull", "--progress", "none", "--config", file.to_str().unwrap(), &name];
+    let said = run(mirror.command(&pull).env("PIER_LOG", "warn"));
+    assert!(said.status == 0 && said.stdout.contains(&digest.to_string()), "{said:?}");
+    assert!(said.stderr.contains("the credentials for a mirror cannot be had"), "{said:?}");
+    assert!(said.stderr.contains("is-not-there"), "{said:?}");
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod help;
 mod history;
 mod images;
 mod inspect;
+mod interop;
 mod json;
 mod listings;
 mod login;

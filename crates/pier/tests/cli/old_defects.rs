@@ -1,16 +1,18 @@
 //! What went wrong in earlier software for the same work, each as a test that it does not go wrong here.
 
 use std::path::Path;
+use std::process::Stdio;
 
 use http::StatusCode;
 use pier_oci::{Digest, Reference};
-use pier_testkit::faults::{Canned, Fault, Kind, RetryAfter, Script, When};
+use pier_testkit::faults::{Canned, Fault, Kind, RetryAfter, Script, Seen, When};
 use pier_testkit::image::{BuiltImage, Hostile, ImageBuilder, IndexBuilder, Layer};
+use pier_testkit::mock;
 use serde_json::json;
 
-use crate::pier::{Said, Store, text, write};
+use crate::pier::{Said, Store, command, text, write};
 use crate::registry::Registry;
-use crate::remote::{Remote, image, image_of, layer};
+use crate::remote::{Multi, Remote, image, image_of, layer, wait};
 
 const SIZE: usize = 5_000_000;
 
@@ -91,7 +93,7 @@ fn s19_a_whole_answer_to_a_range_is_not_appended() {
     let (store, remote) = (Store::empty(), Remote::scripted(script));
     let name = remote.push(&image, "app:1");
     assert_eq!(pull(&store, &[&name]).status, 0);
-    let whole = |seen: &pier_testkit::faults::Seen| seen.range.is_some() && seen.status == Some(200);
+    let whole = |seen: &Seen| seen.range.is_some() && seen.status == Some(200);
     assert!(remote.proxy.requests().iter().any(whole), "no range was answered with the whole");
     holds(&store, &image);
 }
@@ -277,4 +279,78 @@ fn s5_what_is_no_digest_leads_nowhere() {
         assert_eq!((said.status, said.stdout.as_str()), (2, ""), "{said:?}");
     }
     assert!(remote.proxy.requests().is_empty());
+}
+
+/// An image whose config tells of another number of layers than its manifest. Whoever pairs them up until one list ends loses the rest.
+fn uneven(layers: usize) -> BuiltImage {
+    let mut image = ImageBuilder::new().layer(Layer::random(1, 100)).layer(Layer::random(2, 100)).build();
+    let mut document: serde_json::Value = serde_json::from_slice(&image.manifests[0].bytes).unwrap();
+    let list = document["layers"].as_array_mut().unwrap();
+    let last = list.last().cloned().unwrap();
+    list.resize(layers, last);
+    let bytes = document.to_string();
+    let descriptor = &mut image.manifests[0].descriptor;
+    (descriptor.digest, descriptor.size) = (Digest::sha256(bytes.as_bytes()), bytes.len() as u64);
+    image.root = descriptor.clone();
+    image.manifests[0].bytes = bytes.into();
+    image
+}
+
+#[test]
+fn layers_and_diff_ids_are_not_paired_up_where_their_numbers_differ() {
+    for layers in [1, 3] {
+        let (store, remote) = (Store::empty(), Remote::start());
+        let name = remote.push(&uneven(layers), "app:1");
+        let said = store.pier(&["inspect", &name]);
+        assert_eq!((said.status, said.stdout.as_str()), (2, ""), "{said:?}");
+        assert!(said.stderr.contains(&format!("it has 2 diff ids for {layers} layers")), "{said:?}");
+    }
+}
+
+/// Some say `token`, some `access_token`, and few when it was issued; all of that at a registry that is not Docker Hub.
+#[test]
+fn a_token_that_says_nothing_of_itself_is_good_at_any_registry() {
+    for manners in [mock::GHCR, mock::NVCR, mock::HARBOR, mock::QUAY] {
+        let (store, registry) = (Store::empty(), wait(mock::Registry::start(manners)).unwrap());
+        let image = image(1);
+        wait(registry.push(&image, "team/app:1")).unwrap();
+        assert_eq!(pull(&store, &[&registry.image_ref("team/app:1")]).status, 0, "{}", manners.name);
+        holds(&store, &image);
+        assert!(registry.count(mock::Place::TokenServer) > 0, "{}", manners.name);
+        assert_eq!(registry.violations(), [], "{}", manners.name);
+    }
+}
+
+/// What is not whole yet has another name than what is, so that nobody takes it for the layer; power loss is `store/tests/hostile_disk`.
+#[test]
+fn s18_a_layer_on_its_way_does_not_have_its_name() {
+    let image = image_of(1, SIZE);
+    let when = When::get(Kind::Blob).digest(layer(&image).digest);
+    let (store, remote) =
+        (Store::empty(), Remote::scripted(Script::new().rule(when, Fault::Stall { after: 4_000_000 })));
+    let name = remote.push(&image, "app:1");
+    let mut child = command(&["pull", "--progress", "none", &name])
+        .env("PIER_DATA", store.data())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let digest = layer(&image).digest;
+    let arrived =
+        |seen: &[Seen]| seen.iter().any(|seen| seen.digest == Some(digest) && seen.downloaded >= 4_000_000);
+    wait(remote.proxy.wait_for(arrived)).unwrap();
+    assert!(!store.blob(&digest.to_string()).exists());
+    remote.proxy.release();
+    assert!(child.wait().unwrap().success());
+    holds(&store, &image);
+}
+
+#[test]
+fn the_size_of_an_index_is_that_of_what_is_here_and_not_of_its_attestations() {
+    let (store, remote, multi) = (Store::empty(), Remote::start(), Multi::new());
+    let name = remote.push(&multi.index, "app:1");
+    assert_eq!(pull(&store, &[&name]).status, 0);
+    let size = store.json_of(&["images"])[0]["size"].as_u64().unwrap();
+    let here = multi.here.blob_bytes() + multi.here.root.size;
+    assert!(size >= multi.here.blob_bytes(), "{size}");
+    assert!(size <= here + multi.index.root.size, "{size} of {here}");
 }

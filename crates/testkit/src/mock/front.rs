@@ -18,6 +18,7 @@ use crate::faults::Scheme;
 /// The longest form that a token server reads.
 const MAX_FORM_BYTES: usize = 64 << 10;
 
+const OCI_CHUNK_MAX_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-max-length");
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
 impl State {
@@ -291,6 +292,10 @@ impl State {
             if manners.chunk_taken == StatusCode::NO_CONTENT {
                 answer.headers_mut().remove(header::CONTENT_LENGTH);
             }
+        }
+        let begins = method == Method::POST && answer.status() == StatusCode::ACCEPTED;
+        if let Some(most) = manners.max_chunk.filter(|_| begins) {
+            set(&mut answer, OCI_CHUNK_MAX_LENGTH, &most.to_string());
         }
         let location = answer.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
         if let Some(location) = location.map(str::to_owned) {

@@ -18,6 +18,10 @@ pub struct Manners {
     pub expired: Expired,
     /// Where blobs are served from.
     pub blobs: Blobs,
+    /// Requests that one presigned URL is good for: a clock that tests can hold.
+    pub url_requests: u32,
+    /// What the beginning of an upload says of the longest chunk.
+    pub max_chunk: Option<u64>,
     /// What becomes of a cross-repository mount.
     pub mounts: Mounts,
     /// How upload sessions are named.
@@ -190,6 +194,8 @@ pub const PLAIN: Manners = Manners {
     login: Login::Passwords(&["user"]),
     expired: Expired::Unauthorized,
     blobs: Blobs::Here,
+    url_requests: u32::MAX,
+    max_chunk: None,
     mounts: Mounts::Taken,
     sessions: Sessions::Plain,
     chunk_taken: StatusCode::ACCEPTED,

@@ -6,7 +6,7 @@ use pier_oci::Digest;
 use pier_oci::wire::Query;
 
 use super::front::{boxed, empty, text};
-use super::{Body, State, Violation};
+use super::{Body, Presigned, State, Violation};
 
 /// The parameter that a URL is known by.
 const SIGNATURE: &str = "X-Amz-Signature";
@@ -15,13 +15,23 @@ impl State {
     /// Where a blob is to be had for a while.
     pub(super) fn presign(&self, storage: std::net::SocketAddr, repository: &str, digest: Digest) -> String {
         let mut record = self.record();
-        let signature = format!("{:016x}", record.presigned.len() + 0x00c0_ffee);
+        record.signatures += 1;
+        let signature = format!("{:016x}", record.signatures + 0x00c0_ffee);
         let url = format!(
             "http://{storage}/bucket/{repository}/{}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=3600&{SIGNATURE}={signature}",
             digest.to_string().replace(':', "/")
         );
-        record.presigned.insert(signature, (repository.to_owned(), digest));
+        let left = self.manners.url_requests;
+        record.presigned.insert(signature, Presigned { repository: repository.to_owned(), digest, left });
         url
+    }
+
+    /// What a signature is good for, once more.
+    fn redeem(&self, signature: &str) -> Option<(String, Digest)> {
+        let mut record = self.record();
+        let presigned = record.presigned.get_mut(signature)?;
+        presigned.left = presigned.left.checked_sub(1)?;
+        Some((presigned.repository.clone(), presigned.digest))
     }
 
     /// Answers as an object storage does.
@@ -32,8 +42,7 @@ impl State {
         }
         let query = Query::parse(request.uri().query().unwrap_or_default());
         let signature = query.first(SIGNATURE).unwrap_or_default();
-        let found = self.record().presigned.get(signature).cloned();
-        let Some((repository, digest)) = found else {
+        let Some((repository, digest)) = self.redeem(signature) else {
             return refuse(StatusCode::FORBIDDEN, "AccessDenied", "Request has expired");
         };
         let (mut parts, _) = request.into_parts();

@@ -70,12 +70,27 @@ async fn a_failure_is_everybodys_who_waited() {
         retry_after: Some(std::time::Duration::from_secs(3)),
         source: Some("broken pipe".into()),
     };
+    let untrusted = || Error::Untrusted { origin: "r.io".to_owned(), reason: "no".to_owned() };
+    let malformed =
+        || Error::Invalid { subject: pier_content::Subject::File("/x".into()), reason: "no".to_owned() };
+    let too_many = || Error::TooManyRequests {
+        origin: "r.io".to_owned(),
+        reason: "no".to_owned(),
+        retry_after: Some(std::time::Duration::from_secs(3)),
+    };
+    let busy = || Error::Abandoned { subject: pier_content::Subject::File("/x".into()) };
+    let unable = || Error::Unsupported { what: "that" };
     let full = || Error::io("write", "/x", std::io::Error::other("odd"));
     for (error, code, text) in [
         (denied as fn() -> Error, "denied", "r.io refuses: no"),
         (credentials, "credentials", "`x`: no"),
         (down, "unavailable", "r.io cannot be reached or did not finish: ask"),
-        (full, "unavailable", "the token server cannot be reached or did not finish: fetch a token"),
+        (full, "io", "write `/x`"),
+        (untrusted, "untrusted", "r.io is not to be trusted: no"),
+        (malformed, "invalid", "`/x`: no"),
+        (too_many, "too-many-requests", "r.io is asked too much: no"),
+        (busy, "unavailable", "the token server cannot be reached or did not finish: get a token"),
+        (unable, "denied", "the token server refuses: that is not supported here"),
     ] {
         for result in join_all((0..3).map(|_| fetch(error))).await {
             let shared = result.unwrap_err();
@@ -85,5 +100,5 @@ async fn a_failure_is_everybodys_who_waited() {
     }
     let cause = |error: &Error| std::error::Error::source(error).unwrap().to_string();
     assert_eq!(cause(&fetch(down).await.unwrap_err()), "broken pipe");
-    assert_eq!(cause(&fetch(full).await.unwrap_err()), "write `/x`: odd");
+    assert_eq!(cause(&fetch(full).await.unwrap_err()), "odd");
 }

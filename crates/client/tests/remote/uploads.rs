@@ -1,0 +1,266 @@
+//! Uploads that are gone on with, cut into chunks, sent elsewhere, or finished without anybody hearing of it.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use http::{Method, StatusCode};
+use pier_client::{Client, Remote, Timeouts, UploadSessions};
+use pier_content::{Error, Jitter, Origin, Progress, RetryPolicy, RetryingTarget, Target as _};
+use pier_oci::{Descriptor, Digest, Reference, Repository};
+use pier_testkit::{
+    faults::{Canned, Fault, FaultyProxy, Kind, RetryAfter, Script, Seen, When},
+    image::{BuiltImage, ImageBuilder, Layer},
+    test_registry::TestRegistry,
+};
+
+use crate::support::{pulled, reference, registry};
+
+const IMAGE: &str = "team/app:v1";
+
+/// An upload that is remembered from earlier, as a file of an earlier run may say it.
+#[derive(Debug, Default)]
+struct Hint(Mutex<Option<String>>);
+
+impl UploadSessions for Hint {
+    fn find(&self, _: &Repository, _: &Digest) -> Option<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn keep(&self, _: &Repository, _: &Digest, location: &str) {
+        *self.0.lock().unwrap() = Some(location.to_owned());
+    }
+
+    fn forget(&self, _: &Repository, _: &Digest) {
+        *self.0.lock().unwrap() = None;
+    }
+}
+
+/// Where a blob comes from and where it goes to.
+struct Way {
+    from: TestRegistry,
+    to: TestRegistry,
+    proxy: FaultyProxy,
+    image: BuiltImage,
+    hint: Arc<Hint>,
+}
+
+impl Way {
+    async fn new(script: Script) -> Self {
+        let (from, to) = (registry().await, registry().await);
+        let image = ImageBuilder::new().layer(Layer::random(3, 5_000_000)).build();
+        from.push(&image, IMAGE).await.unwrap();
+        let proxy = FaultyProxy::start(to.address(), script).await.unwrap();
+        Self { from, to, proxy, image, hint: Arc::default() }
+    }
+
+    fn layer(&self) -> &Descriptor {
+        &self.image.blobs.iter().max_by_key(|blob| blob.descriptor.size).unwrap().descriptor
+    }
+
+    fn there(&self) -> Repository {
+        self.proxy.image_ref(IMAGE).parse::<Reference>().unwrap().repository
+    }
+
+    fn remote(&self) -> Remote {
+        let short = Duration::from_millis(400);
+        let timeouts = Timeouts { connect: Duration::from_secs(5), answer: short, stall: short };
+        let client = Client::builder().timeouts(timeouts).sessions(self.hint.clone()).build().unwrap();
+        client.remote(&self.there().registry).unwrap()
+    }
+
+    /// One attempt.
+    async fn upload(&self) -> Result<(), Error> {
+        let store = pulled(&self.from, IMAGE).await;
+        let here = reference(&self.from, IMAGE).repository;
+        let origin = Origin { source: &store, repository: &here };
+        self.remote().upload(&self.there(), self.layer(), origin, &Progress::default()).await
+    }
+
+    /// Several attempts.
+    async fn insist(&self) -> Result<(), Error> {
+        let store = pulled(&self.from, IMAGE).await;
+        let here = reference(&self.from, IMAGE).repository;
+        let origin = Origin { source: &store, repository: &here };
+        let policy =
+            RetryPolicy { first_delay: Duration::from_millis(1), ..RetryPolicy::new(Jitter::none()) };
+        let target = RetryingTarget::new(Arc::new(self.remote()), policy);
+        target.upload(&self.there(), self.layer(), origin, &Progress::default()).await
+    }
+
+    async fn is_there(&self) -> bool {
+        let client = Client::builder().build().unwrap();
+        let repository = reference(&self.to, IMAGE).repository;
+        client.remote(&repository.registry).unwrap().has(&repository, self.layer()).await.unwrap()
+    }
+
+    fn seen(&self, method: &Method) -> Vec<Seen> {
+        self.proxy.requests().into_iter().filter(|seen| seen.method == *method).collect()
+    }
+}
+
+fn get() -> When {
+    When::get(Kind::Upload)
+}
+
+#[tokio::test]
+async fn an_upload_that_was_begun_before_is_a_hint_and_no_more() {
+    let elsewhere = registry().await;
+    let denied = Canned::error(StatusCode::FORBIDDEN, "DENIED");
+    let refusing = FaultyProxy::start(elsewhere.address(), Script::new().answer(When::any(), denied.clone()))
+        .await
+        .unwrap();
+    let gone = "OWN/v2/team/app/blobs/uploads/0190b5d6-0000-7000-8000-000000000000";
+    for (kept, script) in [
+        ("what is no URL", Script::new()),
+        ("http://169.254.169.254/latest/meta-data", Script::new()),
+        ("http://127.0.0.1:1/nobody/listens", Script::new()),
+        ("OTHER/upload", Script::new()),
+        (gone, Script::new()),
+        (gone, Script::new().answer(get(), denied)),
+        (gone, Script::new().answer(get(), Canned::challenge("Basic realm=\"r\""))),
+        (gone, Script::new().answer(get(), Canned::new(StatusCode::BAD_REQUEST))),
+        (gone, Script::new().answer(get(), Canned::html(StatusCode::INTERNAL_SERVER_ERROR))),
+        (gone, Script::new().rule(get(), Fault::StallHead)),
+        (gone, Script::new().rule(get(), Fault::CutBefore)),
+        // It says that it goes on there, and then does not.
+        (gone, Script::new().answer(get(), Canned::new(StatusCode::NO_CONTENT).field("Range", "0-999"))),
+    ] {
+        let way = Way::new(script.clone()).await;
+        let url = kept.replace("OWN", &way.proxy.url()).replace("OTHER", &refusing.url());
+        way.hint.keep(&way.there(), &way.layer().digest, &url);
+        way.upload().await.unwrap_or_else(|error| panic!("{kept} {script:?}: {error:?}"));
+        assert!(way.is_there().await, "{kept}");
+        assert_eq!(way.hint.find(&way.there(), &way.layer().digest), None, "{kept}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_fails_at_the_registry_is_not_gone_on_with_for_ever() {
+    let error = Canned::html(StatusCode::INTERNAL_SERVER_ERROR);
+    let way = Way::new(Script::new()).await;
+    // Begun, and broken off.
+    way.proxy.set_script(Script::new().rule(When::on(Method::PATCH, Kind::Upload), Fault::CutBefore));
+    way.upload().await.unwrap_err();
+    let kept = way.hint.find(&way.there(), &way.layer().digest).unwrap();
+    way.proxy.set_script(Script::new().answer(When::on(Method::PATCH, Kind::Upload).once(), error));
+    way.upload().await.unwrap_err();
+    assert_eq!(way.hint.find(&way.there(), &way.layer().digest), None);
+    way.upload().await.unwrap();
+    assert!(way.seen(&Method::PATCH).iter().filter(|seen| kept.ends_with(&seen.path)).count() <= 2);
+}
+
+#[tokio::test]
+async fn a_pause_that_is_asked_for_does_not_cost_the_bytes_that_are_there() {
+    let way = Way::new(Script::new()).await;
+    let cut = Fault::CutUpload { after: 3_000_000 };
+    way.proxy.set_script(Script::new().rule(When::on(Method::PATCH, Kind::Upload), cut));
+    way.upload().await.unwrap_err();
+    let busy = Canned::too_many_requests(RetryAfter::Seconds(0));
+    way.proxy.set_script(Script::new().answer(get().once(), busy));
+    way.insist().await.unwrap();
+    let again = way.proxy.uploaded_blobs() - way.layer().size;
+    assert!(again <= 1 << 20, "{again} bytes were sent twice");
+}
+
+#[tokio::test]
+async fn a_blob_whose_last_answer_was_lost_is_not_sent_again() {
+    let put = || When::on(Method::PUT, Kind::Upload).once();
+    let not_yet = Canned::new(StatusCode::NOT_FOUND);
+    for script in [
+        Script::new().rule(put(), Fault::CutAfter),
+        // The registry was still busy with it when it was asked.
+        Script::new().rule(put(), Fault::CutAfter).answer(When::on(Method::HEAD, Kind::Blob).once(), not_yet),
+    ] {
+        let way = Way::new(script).await;
+        way.insist().await.unwrap();
+        assert!(way.is_there().await);
+        assert_eq!(way.proxy.uploaded_blobs(), way.layer().size);
+    }
+}
+
+#[tokio::test]
+async fn a_blob_goes_in_the_chunks_that_the_registry_wants() {
+    let begun = || When::on(Method::POST, Kind::Upload);
+    let said = |name, bytes: u64| Fault::Field { name, value: bytes.to_string() };
+    for (script, expected) in [
+        (Script::new(), &[5_000_000][..]),
+        (Script::new().rule(begun(), said("oci-chunk-min-length", 1_000_000)), &[5_000_000]),
+        (Script::new().rule(begun(), said("oci-chunk-min-length", 9_000_000)), &[5_000_000]),
+        (
+            Script::new().rule(begun(), said("oci-chunk-max-length", 2_000_000)),
+            &[2_000_000, 2_000_000, 1_000_000],
+        ),
+    ] {
+        let way = Way::new(script).await;
+        way.upload().await.unwrap();
+        assert!(way.is_there().await);
+        let chunks: Vec<u64> = way.seen(&Method::PATCH).iter().map(|seen| seen.uploaded).collect();
+        assert_eq!(chunks, expected);
+    }
+}
+
+/// The least that a registry takes holds also where something on the way takes little.
+#[tokio::test]
+async fn a_chunk_is_not_shorter_than_the_registry_takes() {
+    let least = Fault::Field { name: "oci-chunk-min-length", value: "4000000".to_owned() };
+    let script = Script::new()
+        .rule(When::on(Method::POST, Kind::Upload), least)
+        .answer(When::on(Method::PATCH, Kind::Upload).once(), Canned::new(StatusCode::PAYLOAD_TOO_LARGE));
+    let way = Way::new(script).await;
+    way.insist().await.unwrap();
+    let chunks: Vec<u64> = way
+        .seen(&Method::PATCH)
+        .iter()
+        .filter(|seen| seen.status == Some(202))
+        .map(|seen| seen.uploaded)
+        .collect();
+    assert_eq!(chunks.iter().sum::<u64>(), way.layer().size);
+    assert!(chunks[..chunks.len() - 1].iter().all(|bytes| *bytes >= 4_000_000), "{chunks:?}");
+}
+
+#[tokio::test]
+async fn a_blob_is_sent_where_the_registry_sends_it() {
+    let way = Way::new(Script::new()).await;
+    let storage = FaultyProxy::start(way.to.address(), Script::new()).await.unwrap();
+    let leads = Fault::RedirectTo(storage.url());
+    way.proxy.set_script(Script::new().rule(When::on(Method::PATCH, Kind::Upload), leads));
+    way.upload().await.unwrap();
+    assert!(way.is_there().await);
+    assert_eq!(storage.uploaded_blobs(), way.layer().size);
+    assert!(storage.requests().iter().all(|seen| seen.authorization.is_none()));
+}
+
+#[tokio::test]
+async fn s3_a_blob_is_not_sent_where_no_answer_may_lead() {
+    for (script, expected) in [
+        (
+            Script::new().answer(
+                When::on(Method::PATCH, Kind::Upload),
+                Canned::redirect("http://169.254.169.254/latest"),
+            ),
+            "untrusted",
+        ),
+        (Script::new().rule(When::on(Method::PATCH, Kind::Upload), Fault::RedirectLoop), "unsupported"),
+        (
+            Script::new().rule(
+                When::on(Method::POST, Kind::Upload),
+                Fault::WrongLocation("http://169.254.169.254/upload".to_owned()),
+            ),
+            "untrusted",
+        ),
+        (
+            Script::new().rule(
+                When::on(Method::POST, Kind::Upload),
+                Fault::WrongLocation("ftp://example.org/upload".to_owned()),
+            ),
+            "untrusted",
+        ),
+    ] {
+        let way = Way::new(script.clone()).await;
+        let error = way.upload().await.unwrap_err();
+        assert_eq!(error.code(), expected, "{script:?}: {error:?}");
+        assert!(!way.is_there().await);
+    }
+}
