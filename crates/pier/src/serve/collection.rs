@@ -87,7 +87,7 @@ impl Collection {
         match timeout(STOP_LIMIT, &mut self.task).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::error!(%error, "the collector failed; the next server goes on with it")
+                tracing::error!(%error, "the collector failed; the next server goes on with it");
             }
             Err(_) => {
                 tracing::warn!(waited = ?STOP_LIMIT, "a collection did not end; the next server goes on with it");

@@ -24,7 +24,7 @@ fn a_head_without_end_is_cut_short() {
         (format!("GET /v2/{}/tags/list", "a".repeat(8 << 20)), "", 431),
         (format!("GET /v2/{}/tags/list", "a".repeat(100 << 10)), "", 414),
     ] {
-        assert_eq!(server.ask(&line, headers, b"").status, status, "{:.20} {headers:.20}", line);
+        assert_eq!(server.ask(&line, headers, b"").status, status, "{line:.20} {headers:.20}");
     }
     // One that never ends is not kept either.
     let mut endless = server.connect();
