@@ -314,7 +314,7 @@ async fn one_request_at_once_is_enough() {
             let back = pull(&client, &to).await;
             assert_eq!(check_store(&back, &image).await, image.blobs.len());
         };
-        let done = tokio::time::timeout(Duration::from_secs(120), work).await;
+        let done = tokio::time::timeout(Duration::from_mins(2), work).await;
         assert!(done.is_ok(), "{}: {:?}", manners.name, registry.requests().last());
         assert_eq!(registry.violations(), [], "{}", manners.name);
     }

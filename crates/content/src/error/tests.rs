@@ -22,7 +22,7 @@ fn only_what_may_pass_is_tried_again() {
         (Error::OutOfRange { subject: subject(), offset: 1, expected: 0 }, false),
         (Error::Changed { subject: subject(), found: None }, false),
         (Error::Immutable { subject: subject() }, false),
-        (Error::InUse { subject: subject(), by: text() }, false),
+        (Error::InUse { subject: subject(), by: Keeper::Lease }, false),
         (Error::SinglePlatform { place: place() }, false),
         (Error::StorageFull { operation: "write", path: place() }, false),
         (Error::Denied { origin: text(), reason: text() }, false),
