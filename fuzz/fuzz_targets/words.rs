@@ -83,7 +83,7 @@ fn error_body(text: &str) {
 
 /// What was given out is read as what it was, and leads nowhere in a list of another kind.
 fn cursor(text: &str) {
-    let listings = [Listing::Tags, Listing::Referrers, Listing::Repositories];
+    let listings = [Listing::Tags, Listing::Referrers, Listing::KeptReferrers, Listing::Repositories];
     if let Ok(cursor) = text.parse::<Cursor>() {
         assert_eq!(cursor.to_string().parse(), Ok(cursor.clone()));
         let leads = listings.map(|listing| cursor.clone().of(listing).is_ok());
