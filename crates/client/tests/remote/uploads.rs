@@ -64,7 +64,7 @@ impl Way {
     }
 
     fn remote(&self) -> Remote {
-        let short = Duration::from_millis(400);
+        let short = Duration::from_secs(1);
         let timeouts = Timeouts { connect: Duration::from_secs(5), answer: short, stall: short };
         let client = Client::builder().timeouts(timeouts).sessions(self.hint.clone()).build().unwrap();
         client.remote(&self.there().registry).unwrap()

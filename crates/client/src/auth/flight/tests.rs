@@ -80,7 +80,7 @@ async fn a_failure_is_everybodys_who_waited() {
     };
     let busy = || Error::Abandoned { subject: pier_content::Subject::File("/x".into()) };
     let unable = || Error::Unsupported { what: "that" };
-    let full = || Error::io("write", "/x", std::io::Error::other("odd"));
+    let full = || Error::io("write", "/x", io::Error::other("odd"));
     for (error, code, text) in [
         (denied as fn() -> Error, "denied", "r.io refuses: no"),
         (credentials, "credentials", "`x`: no"),
