@@ -202,9 +202,9 @@ impl<'a> Patience<'a> {
         if self.failures >= self.policy.attempts.get() {
             return Err(error);
         }
-        let wish = error.retry_after().unwrap_or_default();
+        let wish = error.retry_after();
         // Asking earlier is what it complained about, and waiting longer than anybody would is no better than an answer now.
-        if wish > self.policy.max_delay {
+        if wish.is_some_and(|wish| wish > self.policy.max_delay) {
             return Err(error);
         }
         let delay = self.delay(wish);
@@ -226,13 +226,13 @@ impl<'a> Patience<'a> {
     }
 
     /// The other side's wish is a lower bound: asking earlier is what it complained about.
-    fn delay(&self, wish: Duration) -> Duration {
+    fn delay(&self, wish: Option<Duration>) -> Duration {
         let RetryPolicy { first_delay, growth, max_delay, .. } = self.policy;
         // What is no number, or shrinks, waits as long as the time before.
         let factor = growth.max(1.0).powf(f64::from(self.failures - 1));
         let grown = Duration::try_from_secs_f64(first_delay.as_secs_f64() * factor);
         let own = grown.unwrap_or(*max_delay).min(*max_delay);
-        self.policy.jitter.apply(own).max(wish)
+        self.policy.jitter.apply(own).max(wish.unwrap_or_default()).min(self.policy.max_delay)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use async_trait::async_trait;
@@ -13,8 +13,9 @@ use crate::{Completeness, Event, Mounted, Origin, Progress, Result, Target};
 
 /// A target that is asked again after failures that may pass.
 ///
-/// An [`upload`](Target::upload) counts its attempts anew whenever bytes of it got through; whether it then goes on where it stopped is the
-/// target's business. Storing a manifest twice is the same as storing it once, so that is repeated too.
+/// An [`upload`](Target::upload) counts its attempts anew whenever the next one begins further on than any before, as
+/// [`Event::Started`] says: bytes that were sent and not kept are no progress, or a target that refuses them would be sent them for ever.
+/// Storing a manifest twice is the same as storing it once, so that is repeated too.
 #[derive(Debug)]
 pub struct RetryingTarget {
     target: Arc<dyn Target>,
@@ -61,13 +62,13 @@ impl Target for RetryingTarget {
         origin: Origin<'_>,
         progress: &Progress,
     ) -> Result<()> {
-        let advanced = Arc::new(AtomicBool::new(false));
-        let progress = noting(&advanced, progress.clone());
+        let got_further = Arc::new(AtomicBool::new(false));
+        let progress = noting(&got_further, progress.clone());
         let mut patience = Patience::new(&self.policy);
         loop {
             match self.target.upload(repository, descriptor, origin, &progress).await {
                 Err(error) => {
-                    if advanced.swap(false, Ordering::Relaxed) {
+                    if got_further.swap(false, Ordering::Relaxed) {
                         patience.failures = 0;
                     }
                     patience.after(error, || self.name()).await?;
@@ -94,12 +95,15 @@ impl Target for RetryingTarget {
     }
 }
 
-/// Passes events on and notes when bytes move.
-fn noting(advanced: &Arc<AtomicBool>, progress: Progress) -> Progress {
-    let advanced = Arc::clone(advanced);
+/// Passes events on and notes when an attempt begins further on than those before.
+fn noting(got_further: &Arc<AtomicBool>, progress: Progress) -> Progress {
+    let got_further = Arc::clone(got_further);
+    let furthest = AtomicU64::new(0);
     Progress::to(move |event| {
-        if matches!(event, Event::Advanced { .. }) {
-            advanced.store(true, Ordering::Relaxed);
+        if let Event::Started { done, .. } = &event
+            && furthest.fetch_max(*done, Ordering::Relaxed) < *done
+        {
+            got_further.store(true, Ordering::Relaxed);
         }
         progress.emit(|| event);
     })

@@ -1,7 +1,7 @@
 //! `pier login`
 //!
-//! What is kept was accepted by the registry before; where it lets in everybody without asking, that is said. A password comes from standard input or from the terminal, where it is not shown;
-//! never from the command line, which everybody on the machine can read.
+//! What is kept was accepted by the registry before; where it lets in everybody without asking, that is said. A password comes from standard
+//! input or from the terminal, where it is not shown; never from the command line, which everybody on the machine can read.
 
 use std::{
     io::{self, IsTerminal as _},
