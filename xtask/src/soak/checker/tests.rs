@@ -90,7 +90,7 @@ fn a_lost_update() {
 #[test]
 fn one_of_two_who_compare_and_set_is_refused() {
     let swap = |start, end, to| answered(start, end, Step::SwapTag { expected: None, to });
-    let refusal = |expected| answered(1, 8, Step::RefusedSwap { expected });
+    let refusal = |expected| answered(2, 8, Step::RefusedSwap { expected });
     refused(&tag(), &[swap(0, 9, 1), swap(1, 8, 2)], 0);
     explained(&tag(), &[swap(0, 9, 1), refusal(None), answered(10, 11, Step::TagIs(Some(1)))]);
     // It was refused, and nobody had moved the tag.
