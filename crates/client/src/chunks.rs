@@ -26,6 +26,11 @@ impl Chunks {
         Self { least: bytes(LEAST), most: bytes(MOST) }
     }
 
+    /// Whether the registry has said anything.
+    pub(crate) fn are_said(self) -> bool {
+        self.least.is_some() || self.most.is_some()
+    }
+
     /// Bytes of the next chunk where `largest` may be sent in one request and `left` are still to be sent. More than the most is refused for
     /// certain, so that counts where a registry contradicts itself.
     pub(crate) fn size(self, largest: u64, left: u64) -> u64 {

@@ -27,6 +27,9 @@ use crate::{
 /// Tells Docker's clients that this is a registry.
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
+/// Bytes of a path that are logged. The longest that names anything are a repository of 255 and a digest of 135, and what stands between.
+const MAX_LOGGED: usize = 512;
+
 /// The name of a request, when somebody in front has given it one.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -277,11 +280,17 @@ pub fn refusal(status: StatusCode, code: ErrorCode, message: &str) -> Response<R
 /// Whoever stands in front of the registry may have named the request in `X-Request-Id`, and has seen to it that the name may
 /// stand in a log.
 fn span(parts: &Parts) -> Span {
-    tracing::info_span!("request", id = name(parts), method = %parts.method, path = parts.uri.path())
+    tracing::info_span!("request", id = name(parts), method = %parts.method, path = path(parts))
 }
 
 fn quiet_span(parts: &Parts) -> Span {
-    tracing::debug_span!("request", id = name(parts), method = %parts.method, path = parts.uri.path())
+    tracing::debug_span!("request", id = name(parts), method = %parts.method, path = path(parts))
+}
+
+/// As much of it as names anything: a stranger's 60 KiB are not for the log.
+fn path(parts: &Parts) -> &str {
+    let path = parts.uri.path();
+    path.get(..MAX_LOGGED).unwrap_or(path)
 }
 
 fn name(parts: &Parts) -> Option<&str> {

@@ -66,15 +66,17 @@ impl Turns {
 struct OfHost {
     hosts: Hosts,
     host: IpAddr,
-    turns: Arc<Semaphore>,
+    /// Always there, until it is given back.
+    turns: Option<Arc<Semaphore>>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl OfHost {
     async fn take(hosts: &Hosts, host: IpAddr, limit: usize) -> Self {
         let turns = Arc::clone(lock(hosts).entry(host).or_insert_with(|| Arc::new(Semaphore::new(limit))));
-        let mut taken = Self { hosts: Arc::clone(hosts), host, turns, permit: None };
-        taken.permit = Some(acquire(&taken.turns).await);
+        let known = Some(Arc::clone(&turns));
+        let mut taken = Self { hosts: Arc::clone(hosts), host, turns: known, permit: None };
+        taken.permit = Some(acquire(&turns).await);
         taken
     }
 }
@@ -82,9 +84,9 @@ impl OfHost {
 impl Drop for OfHost {
     fn drop(&mut self) {
         let mut hosts = lock(&self.hosts);
-        drop(self.permit.take());
-        // Under the lock nobody takes another: what only the table and this one have is nobody's in a moment.
-        if Arc::strong_count(&self.turns) == 2 {
+        // All under the lock, so that of the last two of a host one is the last.
+        drop((self.permit.take(), self.turns.take()));
+        if hosts.get(&self.host).is_some_and(|turns| Arc::strong_count(turns) == 1) {
             hosts.remove(&self.host);
         }
     }

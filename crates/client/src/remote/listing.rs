@@ -44,7 +44,7 @@ enum Listed {
     All,
     /// The registry did not begin it.
     Refused(Refusal),
-    /// Somebody else, to whom the registry leads, answers with something else.
+    /// Somebody else, to whom the registry leads, answers with a page for people.
     Strange(Error),
 }
 
@@ -217,6 +217,7 @@ impl Remote {
                 .find_map(|value| link::next_page(value.to_str().ok()?))
                 .map(str::to_owned);
             let from = answer.url().clone();
+            let is_page = answer.header(header::CONTENT_TYPE).is_some_and(is_page);
             let body = match answer.read(PAGE_BYTES.min(left), operation).await? {
                 Read::Whole(body) => body,
                 Read::TooLong(_) if left < PAGE_BYTES => {
@@ -228,7 +229,7 @@ impl Remote {
             };
             left -= body.len() as u64;
             if let Err(error) = read(&body) {
-                let strange = next.is_none() && !self.wire.is_own(&from).await?;
+                let strange = is_page && next.is_none() && !self.wire.is_own(&from).await?;
                 return if strange { Ok(Listed::Strange(error)) } else { Err(error) };
             }
             let Some(link) = link else { return Ok(Listed::All) };
@@ -245,6 +246,12 @@ impl Remote {
         }
         Err(endless(format!("the list has more than {PAGES} pages")))
     }
+}
+
+/// Whether an answer is for people.
+fn is_page(content_type: &str) -> bool {
+    let content_type = content_type.split(';').next().unwrap_or_default().trim();
+    content_type.eq_ignore_ascii_case("text/html")
 }
 
 /// Whether a refusal is that of a registry without the referrers API. The specification has 404 for that; before it was written, some took

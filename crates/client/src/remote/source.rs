@@ -61,7 +61,14 @@ impl Source for Remote {
         let mut get = ask(Method::GET, &path, OPERATION, Access::Pull(name), subject.clone());
         get.headers = accept_manifests();
         let answer = self.wire.ask(get).await?;
-        let declared = declared(&answer, &subject)?;
+        let declared = match (declared(&answer, &subject), selector) {
+            // Such as the page of a portal: whoever answered so is not known to have been the registry, and has not what was asked for.
+            (Err(error), Selector::Digest(_)) => {
+                let (origin, source) = (self.name(), Some(error.into()));
+                return Err(Error::Unavailable { origin, operation: OPERATION, retry_after: None, source });
+            }
+            (declared, _) => declared?,
+        };
         let said: Option<Digest> = answer.header(CONTENT_DIGEST).and_then(|digest| digest.parse().ok());
         let bytes = match answer.read(limit.min(MAX_MANIFEST_BYTES), OPERATION).await? {
             Read::Whole(bytes) => bytes,

@@ -92,6 +92,7 @@ impl Remote {
 
     /// Remembers the upload that an answer began.
     pub(super) async fn keep_session(&self, repository: &Repository, digest: &Digest, answer: &Response) {
+        self.wire.learn_chunks(answer);
         if let Ok(location) = self.location(answer).await {
             self.sessions.keep(repository, digest, location.as_str());
         }
@@ -182,7 +183,8 @@ impl Upload<'_> {
             return forget(Kept::Nothing);
         }
         let location = remote.location(&answer).await.unwrap_or(location);
-        Ok(Kept::Usable(Session { location, offset, begun: Begun::Before }))
+        let begun = if offset == blob.size { Begun::Complete } else { Begun::Before };
+        Ok(Kept::Usable(Session { location, offset, begun }))
     }
 
     /// Whether the registry has the blob, for all that it said.
@@ -281,7 +283,18 @@ impl Upload<'_> {
         if let (307 | 308, Some(next)) = (refusal.status.as_u16(), next) {
             return Ok(Patched::Redirected(remote.wire.resolve(next, location).await?));
         }
-        if begun == Begun::Before && refusal.status.is_server_error() {
+        if begun != Begun::Now && refusal.status.is_server_error() {
+            self.forget();
+        }
+        // The next part does not begin where this registry says that its content ends; it is asked where that is.
+        if refusal.status == StatusCode::RANGE_NOT_SATISFIABLE {
+            return Err(self.interrupted("send a blob: it has not kept all that was sent", refusal));
+        }
+        // What it takes at once, a registry says only where an upload begins.
+        if refusal.status == StatusCode::PAYLOAD_TOO_LARGE
+            && begun != Begun::Now
+            && !remote.wire.chunks().are_said()
+        {
             self.forget();
         }
         // Content delivery networks let only so much through in one request.
@@ -295,7 +308,7 @@ impl Upload<'_> {
     async fn finish(&self, location: &Url, body: Payload, begun: Begun) -> Result<()> {
         match self.put(location, body, begun).await {
             // It may be the answer that was lost, and not the blob.
-            Err(error) if error.is_retryable() && self.is_there().await => Ok(()),
+            Err(Error::Unavailable { .. }) if self.is_there().await => Ok(()),
             outcome => outcome,
         }
     }
@@ -313,7 +326,7 @@ impl Upload<'_> {
         put.patience = Duration::from_secs(blob.size / CHECKED);
         let Err(refusal) = remote.wire.attempt_in(None, put).await? else { return Ok(()) };
         let wrong = matches!(refusal.code, Some(ErrorCode::DigestInvalid | ErrorCode::SizeInvalid));
-        if wrong && begun == Begun::Before {
+        if wrong && begun != Begun::Now {
             let subject = Subject::RemoteBlob((*repository).clone(), blob.digest);
             // How much of it is wrong is not known: whatever it has is not the blob.
             return Err(Error::Size { subject, expected: blob.size, actual: blob.size, origin: None });
@@ -322,6 +335,10 @@ impl Upload<'_> {
             // The session ended meanwhile: another one will do.
             self.forget();
             return Err(self.interrupted(OPERATION, refusal));
+        }
+        if begun == Begun::Complete && refusal.status.is_server_error() {
+            // It failed before with nothing left to send, and would again.
+            self.forget();
         }
         let subject = Subject::RemoteBlob((*repository).clone(), blob.digest);
         Err(refusal.into_error(&remote.wire.name(), OPERATION, subject))
@@ -366,6 +383,8 @@ enum Begun {
     Now,
     /// By an earlier one.
     Before,
+    /// By earlier ones, which have sent all of them.
+    Complete,
 }
 
 /// Bytes that the registry has, from the `Range` of an upload: `0-99`, both included. An upload without a byte is `0-0` or none at all;

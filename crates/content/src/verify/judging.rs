@@ -65,8 +65,6 @@ fn settle(chain: &Chain, approval: &Approval, kind: DigestKind, options: &Verify
 /// What can be approved of a chain, from the root down, by each algorithm that an approval has. The bytes are at hand, so an approved SHA-512
 /// is met by what a registry names by SHA-256.
 pub(super) async fn digests(chain: &Chain, approved: &[Approval]) -> Result<Vec<(DigestKind, Vec<Digest>)>> {
-    let algorithms: BTreeSet<Algorithm> =
-        approved.iter().map(|approval| approval.digest.algorithm()).collect();
     let mut named: Vec<(DigestKind, Digest, Option<Bytes>)> = Vec::new();
     for index in &chain.indexes {
         named.push((DigestKind::Index, index.digest(), Some(index.bytes().clone())));
@@ -77,15 +75,26 @@ pub(super) async fn digests(chain: &Chain, approved: &[Approval]) -> Result<Vec<
     named.push((DigestKind::Config, chain.config.digest, config));
     let mut found = Vec::new();
     for (kind, digest, bytes) in named {
-        let mut digests = vec![digest];
-        for algorithm in algorithms.iter().copied().filter(|algorithm| *algorithm != digest.algorithm()) {
-            if let Some(bytes) = &bytes {
-                digests.push(hash(algorithm, bytes).await?);
-            }
-        }
-        found.push((kind, digests));
+        found.push((kind, digests_of(digest, bytes.as_ref(), approved).await?));
     }
     Ok(found)
+}
+
+/// The digest that content is named by, and those of the other algorithms that something is approved by.
+pub(super) async fn digests_of(
+    digest: Digest,
+    bytes: Option<&Bytes>,
+    approved: &[Approval],
+) -> Result<Vec<Digest>> {
+    let algorithms: BTreeSet<Algorithm> =
+        approved.iter().map(|approval| approval.digest.algorithm()).collect();
+    let mut digests = vec![digest];
+    for algorithm in algorithms.into_iter().filter(|algorithm| *algorithm != digest.algorithm()) {
+        if let Some(bytes) = bytes {
+            digests.push(hash(algorithm, bytes).await?);
+        }
+    }
+    Ok(digests)
 }
 
 async fn hash(algorithm: Algorithm, bytes: &Bytes) -> Result<Digest> {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use pier_oci::{Descriptor, Digest, MAX_MANIFEST_BYTES, Manifest, Platform, Repository, Selector, Tag, View};
 
-use super::{Approval, DigestKind, runs};
+use super::{Approval, DigestKind, judging, runs};
 use crate::{
     Error, Result, Source,
     manifests::{Manifests, index_of, is_index, is_manifest},
@@ -40,7 +40,7 @@ pub async fn find_config(
     find_approved(source, repository, tags, &[approval], platform).await
 }
 
-/// The same for whatever has or names one of the approved digests. They have to be of the algorithm that the registry names content by.
+/// The same for whatever has or names one of the approved digests. A config's has to be of the algorithm by which its manifest names it.
 ///
 /// # Errors
 /// As [`find_config`].
@@ -86,7 +86,7 @@ async fn look_through(
             if !seen.insert(manifest.digest()) {
                 continue;
             }
-            if is_approved(manifest, approved) {
+            if is_approved(manifest, approved).await? {
                 return Ok(Some(manifest.descriptor()));
             }
             match manifest.view() {
@@ -112,17 +112,19 @@ async fn look_through(
     Ok(None)
 }
 
-fn is_approved(manifest: &Manifest, approved: &[Approval]) -> bool {
-    let is = |kind, digest| {
+/// By a digest of either algorithm; a config, whose bytes are not fetched for this, by the one that the manifest has of it.
+async fn is_approved(manifest: &Manifest, approved: &[Approval]) -> Result<bool> {
+    let is = |kind, digests: &[Digest]| {
         let meant = |approval: &Approval| approval.kind.is_none_or(|approved| approved == kind);
-        approved.iter().any(|approval| approval.digest == digest && meant(approval))
+        approved.iter().any(|approval| digests.contains(&approval.digest) && meant(approval))
     };
-    match manifest.view() {
-        View::Index(_) => is(DigestKind::Index, manifest.digest()),
+    let digests = judging::digests_of(manifest.digest(), Some(manifest.bytes()), approved).await?;
+    Ok(match manifest.view() {
+        View::Index(_) => is(DigestKind::Index, &digests),
         View::Image(image) => {
-            is(DigestKind::Manifest, manifest.digest()) || is(DigestKind::Config, image.config.digest)
+            is(DigestKind::Manifest, &digests) || is(DigestKind::Config, &[image.config.digest])
         }
-    }
+    })
 }
 
 /// What an index lists that may be or lead to an image for the platform.

@@ -179,6 +179,7 @@ fn write(changing: &Changing, file: &Path, list: &ApprovedList, output: &Output)
 
 fn show(file: &Path, list: &ApprovedList, output: &Output) -> Result<(), Failure> {
     let now = SystemTime::now();
+    let is_over = list.expires().is_some_and(|end| end <= now);
     let time = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
     let report = Report {
         file: file.to_owned(),
@@ -195,7 +196,7 @@ fn show(file: &Path, list: &ApprovedList, output: &Output) -> Result<(), Failure
                 platform: entry.approval.platform.as_ref().map(ToString::to_string),
                 not_before: entry.not_before.map(time),
                 not_after: entry.not_after.map(time),
-                in_force: entry.is_in_force(now),
+                in_force: !is_over && entry.is_in_force(now),
                 note: entry.note.clone(),
             })
             .collect(),

@@ -232,6 +232,8 @@ impl<'a> Request<'a> {
                 Subject::Manifest(_, Selector::Tag(_)) | Subject::RemoteManifest(_, Selector::Tag(_)) => {
                     Some(Status::Unfinished)
                 }
+                // What is wrong with how the registry is to be reached is on this side.
+                Subject::Registry(_) => None,
                 _ => Some(Status::No),
             },
             _ => None,

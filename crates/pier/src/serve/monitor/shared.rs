@@ -24,9 +24,9 @@ pub(super) struct Shared<T> {
 
 struct State<T> {
     last: Option<(Instant, T)>,
-    /// Moved on by whoever waits for it. When all of them have given up it stays here and is what the next one waits for: what it does on
-    /// another thread cannot be called off, so nothing is to be begun beside it.
-    under_way: Option<SharedFuture<BoxFuture<'static, T>>>,
+    /// A task of its own, which comes to an end whether or not somebody still waits: what it does on another thread cannot be called off, so
+    /// nothing is to be begun beside it. `None` is what becomes of one that panics.
+    under_way: Option<SharedFuture<BoxFuture<'static, Option<T>>>>,
 }
 
 impl<T: Clone + Send + Sync + 'static> Shared<T> {
@@ -46,16 +46,20 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
             {
                 return Some(answer.clone());
             }
-            state.under_way.get_or_insert_with(|| look().boxed().shared()).clone()
+            let begin = || {
+                let looking = tokio::spawn(look());
+                async move { looking.await.ok() }.boxed().shared()
+            };
+            state.under_way.get_or_insert_with(begin).clone()
         };
         let answer = timeout(limit, under_way.clone()).await.ok()?;
         let mut state = self.lock();
         // The first of those who waited notes it; by now there may be a later one.
         if state.under_way.as_ref().is_some_and(|present| present.ptr_eq(&under_way)) {
             state.under_way = None;
-            state.last = Some((Instant::now(), answer.clone()));
+            state.last = answer.clone().map(|answer| (Instant::now(), answer));
         }
-        Some(answer)
+        answer
     }
 }
 
@@ -124,5 +128,13 @@ mod tests {
         assert_eq!(looks.begun.load(Relaxed), 1);
         looks.may_end.notify_one();
         assert_eq!(get().await, Some(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_panics_is_no_answer_and_the_next_one_is() {
+        let shared = Shared::new(SECOND);
+        let broken = || async { if SECOND.is_zero() { 0 } else { panic!("no thread is to be had") } };
+        assert_eq!(shared.get(2 * SECOND, broken).await, None);
+        assert_eq!(shared.get(2 * SECOND, || async { 7 }).await, Some(7));
     }
 }
