@@ -160,6 +160,55 @@ async fn an_upload_that_fails_at_the_registry_is_not_gone_on_with_for_ever() {
     assert!(way.seen(&Method::PATCH).iter().filter(|seen| kept.ends_with(&seen.path)).count() <= 2);
 }
 
+/// All of it is there, and the registry fails whenever it is to look at it.
+#[tokio::test]
+async fn an_upload_that_cannot_be_finished_is_begun_anew() {
+    let way = Way::new(Script::new()).await;
+    let error = || Canned::html(StatusCode::INTERNAL_SERVER_ERROR);
+    way.proxy.set_script(Script::new().answer(When::on(Method::PUT, Kind::Upload), error()));
+    way.upload().await.unwrap_err();
+    assert!(
+        way.hint.find(&way.there(), &way.layer().digest).is_some(),
+        "the bytes are worth one more attempt"
+    );
+    way.upload().await.unwrap_err();
+    assert_eq!(way.hint.find(&way.there(), &way.layer().digest), None);
+    way.proxy.set_script(Script::new());
+    way.upload().await.unwrap();
+    assert!(way.is_there().await);
+}
+
+#[tokio::test]
+async fn a_registry_that_has_kept_less_is_asked_how_far_it_is() {
+    let most = Fault::Field { name: "oci-chunk-max-length", value: "2000000".to_owned() };
+    let script = Script::new()
+        .rule(When::on(Method::POST, Kind::Upload), most)
+        .answer(When::on(Method::PATCH, Kind::Upload).skip(1).once(), Canned::range_not_satisfiable());
+    let way = Way::new(script).await;
+    way.insist().await.unwrap();
+    assert!(way.is_there().await);
+    assert_eq!(way.seen(&Method::POST).len(), 1, "what was there was sent again");
+}
+
+/// How much it takes at once a registry says where an upload begins, and this process has not begun it.
+#[tokio::test]
+async fn an_upload_of_which_too_much_comes_at_once_is_begun_anew() {
+    let way = Way::new(Script::new()).await;
+    way.proxy.set_script(Script::new().rule(When::on(Method::PATCH, Kind::Upload), Fault::CutBefore));
+    way.upload().await.unwrap_err();
+    let too_large = Canned::new(StatusCode::PAYLOAD_TOO_LARGE);
+    let most = Fault::Field { name: "oci-chunk-max-length", value: "2000000".to_owned() };
+    way.proxy.set_script(
+        Script::new()
+            .rule(When::on(Method::POST, Kind::Upload), most)
+            .answer(When::on(Method::PATCH, Kind::Upload).once(), too_large),
+    );
+    way.upload().await.unwrap_err();
+    way.upload().await.unwrap();
+    let chunks: Vec<u64> = way.seen(&Method::PATCH).iter().map(|seen| seen.uploaded).collect();
+    assert_eq!(chunks[chunks.len() - 3..], [2_000_000, 2_000_000, 1_000_000]);
+}
+
 #[tokio::test]
 async fn a_pause_that_is_asked_for_does_not_cost_the_bytes_that_are_there() {
     let way = Way::new(Script::new()).await;
