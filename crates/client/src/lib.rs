@@ -1,7 +1,7 @@
 //! Images from and to any registry that speaks the OCI Distribution Specification.
 //!
 //! A [`Client`] knows who it is at which registry and how each is reached. It gives registries as sources to read from and as targets to
-//! write to; [`copy`](pier_content::copy) moves images between those and stores, layouts and memory, verified as they arrive.
+//! write to; [`copy`](pier_content::copy()) moves images between those and stores, layouts and memory, verified as they arrive.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -1,10 +1,5 @@
 //! What can be typed to change lists of approved digests.
 
-#![expect(
-    rustdoc::broken_intra_doc_links,
-    reason = "these comments are shown as help, where brackets hold what may be left out"
-)]
-
 use std::{
     path::PathBuf,
     time::{Duration, SystemTime},
