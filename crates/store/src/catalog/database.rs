@@ -1,6 +1,9 @@
 //! The SQLite file: opening it, its schema, and errors with a name for what was being done.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use pier_content::{Error, Result, Subject};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi::SQLITE_IOERR_SHMSIZE};
@@ -19,6 +22,9 @@ const STEPS: [&str; SCHEMA_VERSION as usize] = [
 /// How long a statement waits for a writer of another process. Group commits take milliseconds; a process that
 /// is stopped while it writes is the only reason to wait longer.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
+
+/// Between two tries to switch a new file to WAL; another process needs a few syncs for it.
+const SWITCH_AGAIN: Duration = Duration::from_millis(5);
 
 /// Attaches what was being done to a database error.
 pub(crate) trait During<T> {
@@ -54,15 +60,30 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection> {
     let connection = Connection::open(path).during("open")?;
     configure(&connection)?;
     // WAL lets readers go on beside the writer; FULL syncs the log at each commit, which is what durable means.
-    connection
-        .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))
-        .during("switch to WAL")?;
+    switch_to_wal(&connection).during("switch to WAL")?;
     connection.pragma_update(None, "synchronous", "full").during("set synchronous")?;
     connection.pragma_update(None, "foreign_keys", true).during("set foreign_keys")?;
     // The log is cut back after a burst instead of keeping its largest size for ever.
     connection.pragma_update(None, "journal_size_limit", 16 << 20).during("limit the log")?;
     migrate(&connection)?;
     Ok(connection)
+}
+
+/// Of several processes that open a new folder at once, one switches. Each reads the file first and then wants it alone, and where two
+/// have read it SQLite tells one of them at once that it is busy, whatever the busy timeout: waiting with a lock held would never end.
+/// The failed try has let go of its lock, so another can succeed; a file that was switched meanwhile needs none.
+fn switch_to_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        match connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())) {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => std::thread::sleep(SWITCH_AGAIN),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 /// A connection that cannot write.
