@@ -81,9 +81,22 @@ pub(crate) fn work(options: &WorkerOptions) -> anyhow::Result<()> {
 /// Hands over to a build of this tool that has what it takes to start servers.
 #[cfg(not(feature = "soak"))]
 pub(crate) fn run(_: &Options) -> anyhow::Result<()> {
+    use crate::cargo::check;
+    let tool = build()?.join("xtask");
+    check(std::process::Command::new(tool).args(std::env::args_os().skip(1)))
+}
+
+/// Builds the workspace for debugging and gives the folder of the programs.
+///
+/// All of it with all features, as the tests are built: features are unified over what is built together, so that `pier` alone would have
+/// every dependency compiled once more. That costs minutes, and CI does both.
+fn build() -> anyhow::Result<PathBuf> {
     use crate::cargo::{cargo, check};
-    let arguments = std::env::args_os().skip(1);
-    check(cargo().args(["run", "--quiet", "--package", "xtask", "--features", "soak", "--"]).args(arguments))
+    use anyhow::Context as _;
+    // Asked first: the build may put another program in this one's place.
+    let this = std::env::current_exe().context("cannot find this program")?;
+    check(cargo().args(["build", "--quiet", "--workspace", "--all-targets", "--all-features"]))?;
+    Ok(this.parent().context("this program is in no folder")?.to_owned())
 }
 
 /// Only that build starts workers.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -19,7 +19,6 @@ use super::{
     registry::Registry,
     servers::Server,
 };
-use crate::cargo::{cargo, check};
 
 /// Servers on the one store.
 pub(super) const SERVERS: usize = 2;
@@ -55,7 +54,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<()> {
 fn soak(options: &Options, seed: u64, folder: &Path) -> anyhow::Result<()> {
     let pier = match &options.pier {
         Some(pier) => pier.clone(),
-        None => build()?,
+        None => super::build()?.join("pier"),
     };
     fs::create_dir(folder.join("data"))?;
     let configuration = folder.join("pier.toml");
@@ -177,11 +176,4 @@ impl Drop for Workers {
             let _ = worker.wait();
         }
     }
-}
-
-fn build() -> anyhow::Result<PathBuf> {
-    check(cargo().args(["build", "--quiet", "--package", "pier"]))?;
-    // This tool was built into the same folder.
-    let program = std::env::current_exe().context("cannot find this program")?;
-    Ok(program.with_file_name("pier"))
 }
