@@ -207,6 +207,8 @@ impl Registry {
 }
 
 impl Inner {
+    /// What writes is boxed: its futures are ten times as large as that of a small read, which would be as large and is moved several
+    /// times on its way.
     async fn act(
         self: &Arc<Self>,
         parts: &Parts,
@@ -229,23 +231,31 @@ impl Inner {
                 self.manifest(&repository, &selector, reading).await
             }
             Action::PutManifest { repository, selector, tags, expected } => {
-                self.put_manifest(repository, Named { selector, tags, expected }, &parts.headers, body).await
+                Box::pin(self.put_manifest(
+                    repository,
+                    Named { selector, tags, expected },
+                    &parts.headers,
+                    body,
+                ))
+                .await
             }
             Action::DeleteManifest { repository, selector, expected } => {
                 self.delete_manifest(&repository, &selector, expected).await
             }
-            Action::StartUpload { repository, start } => self.start_upload(repository, start, body).await,
+            Action::StartUpload { repository, start } => {
+                Box::pin(self.start_upload(repository, start, body)).await
+            }
             Action::UploadStatus { repository, session } => self.upload_status(repository, session).await,
             Action::AppendChunk { repository, session, chunk } => {
-                self.append_chunk(repository, session, chunk, body).await
+                Box::pin(self.append_chunk(repository, session, chunk, body)).await
             }
             Action::FinishUpload { repository, session, chunk, digest } => {
-                self.finish_upload(repository, session, digest, chunk, body).await
+                Box::pin(self.finish_upload(repository, session, digest, chunk, body)).await
             }
             Action::CancelUpload { repository, session } => self.cancel_upload(repository, session).await,
             Action::ListTags { repository, page } => self.tags(&repository, &page).await,
             Action::ListReferrers { repository, digest, artifact_type, page } => {
-                self.referrers(&repository, digest, artifact_type, page).await
+                Box::pin(self.referrers(&repository, digest, artifact_type, page)).await
             }
             // The specification of extensions has registries list what they have; this one has none.
             Action::ListExtensions => Ok(Answer::new(StatusCode::OK).json(r#"{"extensions":[]}"#)),

@@ -8,6 +8,7 @@ pub(crate) mod manifest_rows;
 pub(crate) mod name_rows;
 mod readers;
 mod remembered;
+mod wal_index;
 mod writer;
 
 use std::{path::PathBuf, sync::Arc, sync::Mutex};
@@ -21,7 +22,8 @@ use self::{
     database::During as _,
     readers::{Epoch, Readers},
     remembered::Remembered,
-    writer::Writer,
+    wal_index::WalIndex,
+    writer::{Undo, Writer},
 };
 use crate::store::{blocking, lock};
 
@@ -37,9 +39,11 @@ pub(crate) struct CatalogFile {
 impl CatalogFile {
     /// Opens the database, makes it if need be.
     pub(crate) fn open(path: PathBuf) -> Result<Self> {
-        let writer = Writer::start(path.clone())?;
-        let epoch = Epoch::open(&path)?;
-        Ok(Self { writer, readers: Arc::new(Readers::new(path)), epoch, remembered: Mutex::default() })
+        let index = WalIndex::share(&path)?;
+        let writer = Writer::start(path.clone(), index.clone())?;
+        index.open()?;
+        let readers = Arc::new(Readers::new(path, index.clone()));
+        Ok(Self { writer, readers, epoch: Epoch::new(index), remembered: Mutex::default() })
     }
 
     /// Runs a command in a transaction and returns when it is durable. See [`Writer::write`].
@@ -48,7 +52,16 @@ impl CatalogFile {
         operation: &'static str,
         command: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.writer.write(operation, command).await
+        self.writer.write(operation, Undo::Alone, command).await
+    }
+
+    /// The same for a command that checks all that it wants to know before it changes anything, which is cheaper. See [`Undo::WithAll`].
+    pub(crate) async fn write_checked<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        command: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.writer.write(operation, Undo::WithAll, command).await
     }
 
     /// Runs a query on a blocking thread.
@@ -66,7 +79,7 @@ impl CatalogFile {
         repository: &RepositoryName,
         selector: &Selector,
     ) -> Result<Arc<Manifest>> {
-        let epoch = self.epoch.now()?;
+        let epoch = self.epoch.now();
         if let Some(manifest) = lock(&self.remembered).manifest(epoch, repository, selector) {
             return Ok(manifest);
         }
@@ -83,7 +96,7 @@ impl CatalogFile {
     /// A blob as a repository shows it, with the lease that the database has now: nobody has written to it since that was
     /// read, or it is read again.
     pub(crate) async fn linked(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Link>> {
-        let epoch = self.epoch.now()?;
+        let epoch = self.epoch.now();
         if let Some(link) = lock(&self.remembered).link(epoch, repository, digest) {
             return Ok(Some(link));
         }
@@ -99,7 +112,7 @@ impl CatalogFile {
 
     /// The size of a committed blob.
     pub(crate) async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>> {
-        let epoch = self.epoch.now()?;
+        let epoch = self.epoch.now();
         if let Some(size) = lock(&self.remembered).size(epoch, digest) {
             return Ok(Some(size));
         }

@@ -11,7 +11,7 @@
 //!
 //! [`Store`] implements [`BlobStore`](pier_content::BlobStore) and [`Catalog`](pier_content::Catalog). Several
 //! processes may have the same folder open: a part has one writer by a file lock, the database has one writer
-//! at a time by its own, and nothing is cached that `PRAGMA data_version` would not disown.
+//! at a time by its own, and nothing is cached beyond the next commit of any of them.
 //!
 //! # What makes it safe
 //!

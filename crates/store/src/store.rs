@@ -179,7 +179,7 @@ impl Catalog for Store {
         let now = self.context.clock.now();
         self.context
             .catalog
-            .write("store a manifest", move |connection| manifest_rows::put(connection, &put, now))
+            .write_checked("store a manifest", move |connection| manifest_rows::put(connection, &put, now))
             .await
     }
 
@@ -274,7 +274,7 @@ impl Catalog for Store {
         let (repository, digest) = (repository.clone(), *digest);
         self.context
             .catalog
-            .write("link a blob", move |connection| {
+            .write_checked("link a blob", move |connection| {
                 blob_rows::link(connection, &repository, &digest, &claim, now, now.after(lease))
             })
             .await

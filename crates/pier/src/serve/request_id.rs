@@ -9,6 +9,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header that proxies and registries use for it.
@@ -36,12 +37,24 @@ impl RequestIds {
         if let Some(brought) = headers.get(REQUEST_ID).filter(|value| is_plain(value.as_bytes())) {
             return brought.clone();
         }
-        let count = self.next.fetch_add(1, Relaxed);
-        let name = format!("{:08x}-{count:x}", self.process);
-        let name = HeaderValue::try_from(name).unwrap_or(HeaderValue::from_static("unnamed"));
+        let name = written(self.process, self.next.fetch_add(1, Relaxed));
         headers.insert(REQUEST_ID, name.clone());
         name
     }
+}
+
+/// Both numbers in hexadecimal. By hand, since every request pays for it and the machinery of `format!` takes a fiftieth of a small one.
+fn written(process: u32, count: u64) -> HeaderValue {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let digit = |number: u64, place: u32| HEX[(number >> (4 * place) & 0xf) as usize];
+    let digits = (u64::BITS - count.leading_zeros()).div_ceil(4).max(1);
+    let name: Vec<u8> = (0..8)
+        .rev()
+        .map(|place| digit(process.into(), place))
+        .chain([b'-'])
+        .chain((0..digits).rev().map(|place| digit(count, place)))
+        .collect();
+    HeaderValue::from_maybe_shared(Bytes::from(name)).unwrap_or(HeaderValue::from_static("unnamed"))
 }
 
 fn is_plain(name: &[u8]) -> bool {
@@ -59,6 +72,14 @@ mod tests {
         let name = ids.name(&mut headers);
         assert_eq!(headers[REQUEST_ID], name);
         name.to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_new_name_is_two_numbers() {
+        for (process, count) in [(0, 0), (0xdead_beef, 1), (1, 16), (u32::MAX, u64::MAX), (7, 0x1234_5678_9a)]
+        {
+            assert_eq!(written(process, count), format!("{process:08x}-{count:x}"));
+        }
     }
 
     #[test]

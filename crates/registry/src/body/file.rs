@@ -44,7 +44,7 @@ const SENDFILE_FROM_BYTES: u64 = 32 << 10;
 /// How far apart the bytes of a piece are that are looked for in the page cache. What was read or written in one go is
 /// also dropped in one go, in runs much longer than this; and each look costs a cache miss: at 128 KiB, which the kernel
 /// reads ahead at once, they were 6 % of the CPU of a GET.
-const SAMPLED_BYTES: usize = 512 << 10;
+const SAMPLED_BYTES: usize = 1 << 20;
 
 /// A buffer for [`warm`], which reads only to have the kernel read. It stays in the CPU's cache.
 const WARMING_BYTES: usize = 64 << 10;

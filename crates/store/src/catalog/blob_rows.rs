@@ -211,9 +211,13 @@ pub(crate) fn repository_id_or_new(
     name: &RepositoryName,
     now: Moment,
 ) -> Result<i64> {
-    if let Some(id) = repository_id(connection, name)? {
-        return Ok(id);
+    match repository_id(connection, name)? {
+        Some(id) => Ok(id),
+        None => new_repository(connection, name, now),
     }
+}
+
+pub(crate) fn new_repository(connection: &Connection, name: &RepositoryName, now: Moment) -> Result<i64> {
     connection
         .prepare_cached("INSERT INTO repository (name, created_at) VALUES (?1, ?2)")
         .and_then(|mut statement| statement.insert(params![name.as_str(), now.0]))

@@ -20,16 +20,31 @@ use super::{
 };
 use crate::clock::Moment;
 
-/// Stores a manifest in a repository and moves tags to it.
+/// What no repository has as its id.
+const NOWHERE: i64 = 0;
+
+/// Stores a manifest in a repository and moves tags to it. Checks all before it changes anything.
 pub(crate) fn put(connection: &Connection, put: &PutManifest, now: Moment) -> Result<Stored> {
-    let repository = blob_rows::repository_id_or_new(connection, &put.repository, now)?;
-    let absent = check_children(connection, repository, put)?;
+    let repository = blob_rows::repository_id(connection, &put.repository)?;
+    let manifest = manifest_id(connection, &put.manifest.digest())?;
+    let place = repository.unwrap_or(NOWHERE);
+    let absent = check_children(connection, place, put)?;
     for tag in put.tags.iter().filter(|tag| !put.rules.allow_anything(&put.repository, tag)) {
-        let named = named(connection, repository, tag)?;
+        let named = named(connection, place, tag)?;
         put.rules.check(&put.repository, tag, named, Some(put.manifest.digest()))?;
     }
-    let manifest = manifest_id_or_new(connection, &put.manifest)?;
-    check_media_type(connection, repository, manifest, put)?;
+    if let Some(manifest) = manifest {
+        check_media_type(connection, place, manifest, put)?;
+    }
+
+    let repository = match repository {
+        Some(id) => id,
+        None => blob_rows::new_repository(connection, &put.repository, now)?,
+    };
+    let manifest = match manifest {
+        Some(id) => id,
+        None => new_manifest(connection, &put.manifest)?,
+    };
     connection
         .prepare_cached(
             "INSERT INTO holding (repository_id, manifest_id, media_type, stored_at) VALUES (?1, ?2, ?3, ?4)
@@ -387,15 +402,15 @@ fn link_size(connection: &Connection, repository: i64, digest: &Digest) -> Resul
         .during("look up a child blob")
 }
 
-fn manifest_id_or_new(connection: &Connection, manifest: &Manifest) -> Result<i64> {
-    let digest = encode(&manifest.digest());
-    let known = connection
+fn manifest_id(connection: &Connection, digest: &Digest) -> Result<Option<i64>> {
+    connection
         .prepare_cached("SELECT id FROM manifest WHERE digest = ?1")
-        .and_then(|mut statement| statement.query_row([&digest], |row| row.get(0)).optional())
-        .during("look up a manifest")?;
-    if let Some(id) = known {
-        return Ok(id);
-    }
+        .and_then(|mut statement| statement.query_row([encode(digest)], |row| row.get(0)).optional())
+        .during("look up a manifest")
+}
+
+fn new_manifest(connection: &Connection, manifest: &Manifest) -> Result<i64> {
+    let digest = encode(&manifest.digest());
     let subject = manifest.subject().map(|subject| encode(&subject.digest));
     let id = connection
         .prepare_cached(
@@ -436,17 +451,25 @@ fn move_tag(
     digest: Digest,
     now: Moment,
 ) -> Result<()> {
-    let moved = connection
-        .prepare_cached(
-            "INSERT INTO tag (repository_id, name, manifest_id, moved_at) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (repository_id, name)
-             DO UPDATE SET manifest_id = excluded.manifest_id, moved_at = excluded.moved_at
-             WHERE manifest_id <> excluded.manifest_id",
-        )
+    let before = connection
+        .prepare_cached("SELECT manifest_id FROM tag WHERE repository_id = ?1 AND name = ?2")
+        .and_then(|mut statement| {
+            statement.query_row(params![repository, tag.as_str()], |row| row.get::<_, i64>(0)).optional()
+        })
+        .during("look where a tag is")?;
+    let moves = match before {
+        // A tag that is put where it is already has not moved.
+        Some(before) if before == manifest => return Ok(()),
+        Some(_) => "UPDATE tag SET manifest_id = ?3, moved_at = ?4 WHERE repository_id = ?1 AND name = ?2",
+        None => "INSERT INTO tag (repository_id, name, manifest_id, moved_at) VALUES (?1, ?2, ?3, ?4)",
+    };
+    connection
+        .prepare_cached(moves)
         .and_then(|mut statement| statement.execute(params![repository, tag.as_str(), manifest, now.0]))
         .during("move a tag")?;
-    // A tag that is put where it is already has not moved.
-    if moved == 1 { record(connection, repository, tag, Some(digest), now) } else { Ok(()) }
+    record(connection, repository, tag, Some(digest), now)?;
+    // One that is new has no history, or one that ends with its removal and was cut then.
+    if before.is_some() { forget_first_moves(connection, repository, tag) } else { Ok(()) }
 }
 
 /// The number of tags removed: one or none.
@@ -457,6 +480,7 @@ fn remove_tag(connection: &Connection, repository: i64, tag: &Tag, now: Moment) 
         .during("remove a tag")?;
     if removed == 1 {
         record(connection, repository, tag, None, now)?;
+        forget_first_moves(connection, repository, tag)?;
     }
     Ok(removed)
 }
@@ -475,7 +499,11 @@ fn record(
         .and_then(|mut statement| {
             statement.execute(params![repository, tag.as_str(), digest.as_ref().map(encode), now.0])
         })
-        .during("record a tag's move")?;
+        .during("record a tag's move")
+        .map(drop)
+}
+
+fn forget_first_moves(connection: &Connection, repository: i64, tag: &Tag) -> Result<()> {
     connection
         .prepare_cached(
             "DELETE FROM tag_history WHERE repository_id = ?1 AND name = ?2 AND id <= (

@@ -1,15 +1,14 @@
 //! Connections that read, and what is remembered of what they read.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Mutex,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Mutex};
 
 use pier_content::Result;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
-use super::database::{self, During as _};
+use super::{
+    database,
+    wal_index::{Header, WalIndex},
+};
 use crate::store::lock;
 
 /// Idle connections that are kept. More readers at once open more and close them again.
@@ -20,11 +19,13 @@ const KEPT: usize = 4;
 pub(crate) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
+    /// Dropped after them.
+    _index: WalIndex,
 }
 
 impl Readers {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, idle: Mutex::default() }
+    pub(super) fn new(path: PathBuf, index: WalIndex) -> Self {
+        Self { path, idle: Mutex::default(), _index: index }
     }
 
     /// Runs `query` on a connection. Blocks: for blocking threads only.
@@ -45,43 +46,36 @@ impl Readers {
 
 /// Counts the states of the database that this process has seen, whoever changed it.
 ///
-/// `PRAGMA data_version` of a connection changes when any *other* connection commits, also one of another process.
-/// It reads one page of shared memory, about a microsecond, so it can be asked on the reactor.
+/// A state is told by the head of the [WAL index](WalIndex), which is read in half a microsecond and waits for nobody, so it can be asked
+/// on the reactor.
 #[derive(Debug)]
-pub(crate) struct Epoch(Mutex<Counter>);
+pub(crate) struct Epoch {
+    index: WalIndex,
+    seen: Mutex<Seen>,
+}
 
 #[derive(Debug)]
-struct Counter {
-    connection: Connection,
-    seen: i64,
+struct Seen {
+    header: Option<Header>,
     epoch: u64,
 }
 
 impl Epoch {
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        let connection = database::open_reader(path)?;
-        // It is asked on the reactor, so it never waits.
-        connection.busy_timeout(Duration::ZERO).during("set busy timeout")?;
-        Ok(Self(Mutex::new(Counter { connection, seen: 0, epoch: 0 })))
+    /// Over an index that is open.
+    pub(super) fn new(index: WalIndex) -> Self {
+        Self { index, seen: Mutex::new(Seen { header: None, epoch: 0 }) }
     }
 
     /// The number of the present state. What was read after an answer of `n` may be used while the answer is `n`.
-    pub(crate) fn now(&self) -> Result<u64> {
-        let mut counter = lock(&self.0);
-        let version = counter
-            .connection
-            .prepare_cached("PRAGMA data_version")
-            .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)));
-        match version {
-            Ok(version) if version == counter.seen => {}
-            Ok(version) => {
-                counter.seen = version;
-                counter.epoch += 1;
-            }
-            // Another process recovers the log after a crash. Nothing that is remembered counts until it is done.
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => counter.epoch += 1,
-            Err(error) => return Err(error).during("read the data version"),
+    pub(crate) fn now(&self) -> u64 {
+        // Read before the lock is taken. One that was read earlier may come here later: that makes one state more, and what is read in it
+        // is newer than what is asked for.
+        let header = self.index.header();
+        let mut seen = lock(&self.seen);
+        // Without a header somebody is at work on it. Nothing that is remembered counts until it is done.
+        if header.is_none() || header != seen.header {
+            *seen = Seen { header, epoch: seen.epoch + 1 };
         }
-        Ok(counter.epoch)
+        seen.epoch
     }
 }

@@ -185,7 +185,7 @@ async fn announce(context: &Arc<Context>, digest: &Digest) -> Result<()> {
     let until = context.clock.now().after(COMMIT_TIME);
     context
         .catalog
-        .write("announce a blob", move |connection| blob_rows::announce(connection, &digest, until))
+        .write_checked("announce a blob", move |connection| blob_rows::announce(connection, &digest, until))
         .await
 }
 
@@ -227,7 +227,7 @@ async fn write_row(
     let lease = now.after(context.options.lease);
     context
         .catalog
-        .write("commit a blob", move |connection| {
+        .write_checked("commit a blob", move |connection| {
             // Their file may stay for a moment when it was found corrupt and their row was taken away.
             let forgotten = place == Place::Theirs && blob_rows::size(connection, &digest)?.is_none();
             let there = path.try_exists().map_err(|error| Error::io("look for", &path, error))?;
