@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_new_name_is_two_numbers() {
-        for (process, count) in [(0, 0), (0xdead_beef, 1), (1, 16), (u32::MAX, u64::MAX), (7, 0x1234_5678_9a)]
+        for (process, count) in [(0, 0), (0xdead_beef, 1), (1, 16), (u32::MAX, u64::MAX), (7, 0x12_3456_789a)]
         {
             assert_eq!(written(process, count), format!("{process:08x}-{count:x}"));
         }
