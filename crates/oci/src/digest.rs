@@ -149,19 +149,36 @@ impl Digest {
     /// The digest without its algorithm: safe as a file's name.
     pub fn hex(&self) -> String {
         let mut text = String::with_capacity(2 * self.algorithm.digest_len());
+        self.push_hex(&mut text);
+        text
+    }
+
+    fn push_hex(&self, text: &mut String) {
         for byte in self.as_bytes() {
             text.push(char::from(DIGITS[usize::from(byte >> 4)]));
             text.push(char::from(DIGITS[usize::from(byte & 15)]));
         }
-        text
+    }
+
+    /// Writes what [`Display`](fmt::Display) shows behind what is there, without the machinery of formatting: every answer of a registry
+    /// has a digest or two.
+    pub fn push_to(&self, text: &mut String) {
+        text.push_str(self.algorithm.as_str());
+        text.push(':');
+        self.push_hex(text);
     }
 }
+
+/// Bytes of the longest text: `sha512:` and its hexadecimal digits.
+const MAX_TEXT: usize = 7 + 128;
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.algorithm, self.hex())
+        let mut text = String::with_capacity(MAX_TEXT);
+        self.push_to(&mut text);
+        f.write_str(&text)
     }
 }
 

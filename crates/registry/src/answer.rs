@@ -24,9 +24,7 @@ impl Answer {
 
     /// A header whose value is made of what our own types hold: names, digests, numbers, all visible ASCII.
     pub(crate) fn header(mut self, name: HeaderName, value: impl Display) -> Self {
-        #[expect(clippy::expect_used, reason = "the values are visible ASCII by their types")]
-        let value = HeaderValue::try_from(value.to_string()).expect("visible ASCII");
-        self.0.headers_mut().append(name, value);
+        self.0.headers_mut().append(name, visible(value.to_string().into()));
         self
     }
 
@@ -41,9 +39,11 @@ impl Answer {
         self.header(CONTENT_DIGEST, digest)
     }
 
-    /// Says which content this is, and that it can be asked for again by that.
+    /// Says which content this is, and that it can be asked for again by that. Both headers share one piece of memory.
     pub(crate) fn entity(self, digest: Digest) -> Self {
-        self.digest(digest).header(header::ETAG, etag::of(&digest))
+        let quoted = Bytes::from(etag::of(&digest));
+        let bare = quoted.slice(1..quoted.len() - 1);
+        self.value(CONTENT_DIGEST, visible(bare)).value(header::ETAG, visible(quoted))
     }
 
     /// Something that the person behind the client should know, though the answer is yes. The specification fixes the code,
@@ -79,4 +79,10 @@ impl Answer {
     pub(crate) fn into_response(self) -> Response<ResponseBody> {
         self.0
     }
+}
+
+/// A header's value of what our own types hold.
+#[expect(clippy::expect_used, reason = "the values are visible ASCII by their types")]
+fn visible(value: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(value).expect("visible ASCII")
 }

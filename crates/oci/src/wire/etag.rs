@@ -4,7 +4,12 @@ use crate::Digest;
 
 /// The ETag of content.
 pub fn of(digest: &Digest) -> String {
-    format!("\"{digest}\"")
+    // Two quotes, and the longest digest there is.
+    let mut text = String::with_capacity(2 + 135);
+    text.push('"');
+    digest.push_to(&mut text);
+    text.push('"');
+    text
 }
 
 /// Whether a list of ETags, as `If-None-Match` and `If-Match` carry it, holds this content's.

@@ -34,11 +34,11 @@ impl HostCheck {
         // HTTP/2 has the name in the request's target, and HTTP/1.0 may have none, which no browser sends.
         match (request.uri().authority(), request.headers().get(header::HOST)) {
             (Some(authority), _) => is_local(authority.host()),
-            (None, Some(host)) => host
-                .to_str()
-                .ok()
-                .and_then(|host| host.parse::<Authority>().ok())
-                .is_some_and(|host| is_local(host.host())),
+            (None, Some(host)) => host.to_str().is_ok_and(|host| {
+                // As nearly every client writes it, which every request pays for.
+                host.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
+                    || host.parse::<Authority>().is_ok_and(|host| is_local(host.host()))
+            }),
             (None, None) => true,
         }
     }
