@@ -170,7 +170,7 @@ impl Digest {
 }
 
 /// Bytes of the longest text: `sha512:` and its hexadecimal digits.
-const MAX_TEXT: usize = 7 + 128;
+pub(crate) const MAX_TEXT: usize = 7 + 128;
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 

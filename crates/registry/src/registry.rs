@@ -207,8 +207,7 @@ impl Registry {
 }
 
 impl Inner {
-    /// What writes is boxed: its futures are ten times as large as that of a small read, which would be as large and is moved several
-    /// times on its way.
+    /// What writes is boxed: a small read is moved several times on its way, and would else be as large as the largest of these futures.
     async fn act(
         self: &Arc<Self>,
         parts: &Parts,

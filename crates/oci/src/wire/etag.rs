@@ -1,11 +1,10 @@
 //! ETags. Content is immutable under its digest, so its ETag is the digest in quotes.
 
-use crate::Digest;
+use crate::{Digest, digest::MAX_TEXT};
 
 /// The ETag of content.
 pub fn of(digest: &Digest) -> String {
-    // Two quotes, and the longest digest there is.
-    let mut text = String::with_capacity(2 + 135);
+    let mut text = String::with_capacity(MAX_TEXT + 2);
     text.push('"');
     digest.push_to(&mut text);
     text.push('"');

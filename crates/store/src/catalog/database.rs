@@ -71,7 +71,7 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection> {
     connection.pragma_update(None, "synchronous", "full").during("set synchronous")?;
     connection.pragma_update(None, "foreign_keys", true).during("set foreign_keys")?;
     // Four times SQLite's own: a page that changes all the time is copied into the database a quarter as often, and everybody waits for that
-    // with two syncs. After a crash a log of this size is read in some 20 ms.
+    // with two syncs. The price is a longer log to read after a crash.
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES).during("set the log's length")?;
     // The log is cut back after a burst instead of keeping its largest size for ever.
     connection.pragma_update(None, "journal_size_limit", LOG_PAGES * PAGE_BYTES).during("limit the log")?;

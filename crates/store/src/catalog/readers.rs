@@ -46,8 +46,8 @@ impl Readers {
 
 /// Counts the states of the database that this process has seen, whoever changed it.
 ///
-/// A state is told by the head of the [WAL index](WalIndex), which is read in half a microsecond and waits for nobody, so it can be asked
-/// on the reactor.
+/// A state is told by the head of the [WAL index](WalIndex), which is one small read of memory that waits for nobody, so it can be asked on the
+/// reactor.
 #[derive(Debug)]
 pub(crate) struct Epoch {
     index: WalIndex,
