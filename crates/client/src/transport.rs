@@ -6,29 +6,35 @@
 
 mod body;
 mod failure;
+mod files;
 mod greeting;
 mod reach;
 mod tls;
 
-use std::time::Duration;
+use std::{error::Error as StdError, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use pier_content::{ByteStream, Error, Result};
+use pier_sendfile::FileQueue;
 use tokio::{
     sync::{OnceCell, OwnedSemaphorePermit},
-    time::timeout,
+    time::{error::Elapsed, timeout},
 };
 use url::Url;
 
-use self::failure::{NoAnswer, NoConnection};
 pub use self::tls::Verification;
 pub(crate) use self::{
-    body::{Read, Stalls},
+    body::Read,
     failure::{is_stalled, is_unanswered, unreachable},
     greeting::Greeted,
     reach::{Reach, same_origin},
     tls::TlsSettings,
+};
+use self::{
+    body::Stalls,
+    failure::{NoAnswer, NoConnection},
+    files::FileConnections,
 };
 use crate::proxies::Proxies;
 
@@ -72,8 +78,14 @@ pub(crate) enum Payload {
     /// Little; can be sent again.
     Bytes(Bytes),
     /// Much; can be sent once. The headers say how much.
-    Stream(ByteStream, Stalls),
+    Stream(ByteStream),
+    /// As much, out of a file.
+    File(ReadFile),
 }
+
+/// Reads a file for a connection: for the one to which the queue belongs, by which it may stay in the kernel, or for any. What comes of
+/// another call is sent only when nothing of an earlier one was.
+pub(crate) type ReadFile = Box<dyn Fn(Option<FileQueue>) -> ByteStream + Send + Sync>;
 
 impl Payload {
     /// The same once more; `None` for what can be sent once.
@@ -81,7 +93,7 @@ impl Payload {
         match self {
             Self::Empty => Some(Self::Empty),
             Self::Bytes(bytes) => Some(Self::Bytes(bytes.clone())),
-            Self::Stream(..) => None,
+            Self::Stream(_) | Self::File(_) => None,
         }
     }
 }
@@ -100,6 +112,7 @@ pub(crate) struct Transport {
     user_agent: String,
     timeouts: Timeouts,
     ways: Ways,
+    files: FileConnections,
 }
 
 #[derive(Debug, Default)]
@@ -141,7 +154,8 @@ impl Transport {
         timeouts: Timeouts,
     ) -> Self {
         let (tls, proxies, user_agent) = (tls.clone(), proxies.clone(), user_agent.to_owned());
-        Self { origin, reach, tls, proxies, user_agent, timeouts, ways: Ways::default() }
+        let files = FileConnections::new(user_agent.clone(), timeouts);
+        Self { origin, reach, tls, proxies, user_agent, timeouts, ways: Ways::default(), files }
     }
 
     /// Finds out whether a server on this machine speaks TLS, and tells it nothing.
@@ -151,12 +165,9 @@ impl Transport {
     pub(crate) async fn greet(&self, base: &Url) -> Result<Greeted> {
         let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let port = base.port_or_known_default().unwrap_or(443);
-        greeting::greet(host, port, self.timeouts.connect).await.map_err(|error| Error::Unavailable {
-            origin: self.origin.clone(),
-            operation: "connect",
-            retry_after: None,
-            source: Some(NoConnection(error).into()),
-        })
+        greeting::greet(host, port, self.timeouts.connect)
+            .await
+            .map_err(|error| self.failed("connect", NoConnection(error).into()))
     }
 
     async fn way(&self, destination: Destination, url: &Url) -> Result<&reqwest::Client> {
@@ -212,26 +223,53 @@ impl Transport {
         slot: Option<OwnedSemaphorePermit>,
     ) -> Result<Response> {
         let Request { method, url, headers, body, patience } = request;
+        if let Payload::File(read) = &body
+            && self.is_plain(destination, &url)
+        {
+            let sent = self.files.send(&method, &url, &headers, read).await;
+            return sent
+                .map_err(|error| self.failed(operation, error))
+                .map(|inner| self.answered(inner, slot));
+        }
         let within = self.timeouts.answer.saturating_add(patience);
         let client = self.way(destination, &url).await?;
         let builder = client.request(method, url).headers(headers);
         let answer = match body {
             Payload::Empty => timeout(within, builder.send()).await,
             Payload::Bytes(bytes) => timeout(within, builder.body(bytes).send()).await,
-            Payload::Stream(stream, stalls) => {
-                let sending = builder.body(reqwest::Body::wrap_stream(stalls.watch(stream))).send();
-                stalls.bound(self.timeouts, sending).await
-            }
+            Payload::Stream(stream) => self.send_stream(builder, stream).await,
+            Payload::File(read) => self.send_stream(builder, read(None)).await,
         };
         let response = answer
-            .map_err(|_| Error::Unavailable {
-                origin: self.origin.clone(),
-                operation,
-                retry_after: None,
-                source: Some(NoAnswer.into()),
-            })?
+            .map_err(|_| self.failed(operation, NoAnswer.into()))?
             .map_err(|error| unreachable(&self.origin, operation, error))?;
-        Ok(Response { inner: response, origin: self.origin.clone(), stall: self.timeouts.stall, slot })
+        Ok(self.answered(response, slot))
+    }
+
+    /// Whether a request goes to the registry in the clear, and straight.
+    fn is_plain(&self, destination: Destination, url: &Url) -> bool {
+        destination == Destination::Registry
+            && url.scheme() == "http"
+            && self.proxies.on_the_way(url).is_none()
+    }
+
+    async fn send_stream(
+        &self,
+        builder: reqwest::RequestBuilder,
+        stream: ByteStream,
+    ) -> Result<reqwest::Result<reqwest::Response>, Elapsed> {
+        let stalls = Stalls::default();
+        let sending = builder.body(reqwest::Body::wrap_stream(stalls.watch(stream))).send();
+        stalls.bound(self.timeouts, sending).await
+    }
+
+    fn answered(&self, inner: reqwest::Response, slot: Option<OwnedSemaphorePermit>) -> Response {
+        Response { inner, origin: self.origin.clone(), stall: self.timeouts.stall, slot }
+    }
+
+    fn failed(&self, operation: &'static str, source: Box<dyn StdError + Send + Sync>) -> Error {
+        let origin = self.origin.clone();
+        Error::Unavailable { origin, operation, retry_after: None, source: Some(source) }
     }
 }
 

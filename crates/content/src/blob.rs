@@ -108,6 +108,12 @@ pub trait RangeReader: Send + Sync {
 }
 
 impl Blob {
+    /// What it means that its file could not be read: a file that has lost its end since it was committed is damaged, anything else is the
+    /// disk's fault.
+    pub fn unreadable(&self, file: &File, error: io::Error) -> Error {
+        unreadable(file, self.digest, self.size, error)
+    }
+
     /// The bytes of `range`, cut to the blob's size.
     pub async fn read(&self, range: ByteRange) -> Result<ByteStream> {
         let end = range.end.unwrap_or(self.size).min(self.size);
@@ -146,18 +152,17 @@ fn read_file(file: Arc<File>, digest: Digest, size: u64, range: Range<u64>) -> B
                     .flatten()
             }
         };
-        let bytes = bytes.map_err(|source| match source.kind() {
-            io::ErrorKind::UnexpectedEof => cut_off(&file, digest, size),
-            _ => Error::io("read blob", digest.to_string(), source),
-        })?;
+        let bytes = bytes.map_err(|error| unreadable(&file, digest, size, error))?;
         let next = range.start + bytes.len() as u64;
         Ok(Some((bytes, (file, next..range.end))))
     })
     .boxed()
 }
 
-/// The error for a file that has lost its end since it was committed.
-fn cut_off(file: &File, digest: Digest, expected: u64) -> Error {
+fn unreadable(file: &File, digest: Digest, expected: u64, error: io::Error) -> Error {
+    if error.kind() != io::ErrorKind::UnexpectedEof {
+        return Error::io("read blob", digest.to_string(), error);
+    }
     let actual = file.metadata().map_or(0, |metadata| metadata.len());
     Error::Size { subject: Subject::Blob(digest), expected, actual, origin: None }
 }

@@ -81,7 +81,7 @@ pub use pump::pump;
 pub use ranges::RangeSet;
 pub use retrying::{Jitter, RetryPolicy, Retrying, RetryingTarget};
 pub use small::read_small;
-pub use source::{Assurance, Opened, Source};
+pub use source::{Opened, Source};
 pub use store_repository::StoreRepository;
 pub use store_source::StoreSource;
 pub use store_target::StoreTarget;

@@ -10,7 +10,7 @@ use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use pier_oci::{Descriptor, Digest, Manifest, Reference, Repository, Selector};
 
-use crate::{Assurance, ByteRange, Causes, Error, Event, Filling, Opened, Progress, Result, Source};
+use crate::{Blob, ByteRange, Causes, Error, Event, Filling, Opened, Progress, Result, Source};
 
 mod target;
 
@@ -317,8 +317,8 @@ impl Source for Retrying {
         }
     }
 
-    fn assurance(&self) -> Assurance {
-        self.source.assurance()
+    async fn held(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Option<Blob>> {
+        self.source.held(repository, descriptor).await
     }
 
     fn parts(&self) -> Vec<&dyn Source> {

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use pier_oci::{Descriptor, Digest, Manifest, Reference, Repository, Selector};
 
-use crate::{ByteRange, ByteStream, Error, Filling, Result, Subject, pump};
+use crate::{Blob, ByteRange, ByteStream, Error, Filling, Result, Subject, pump};
 
 /// A place to read content from: a registry, a layout, a swarm, a store.
 ///
@@ -47,10 +47,10 @@ pub trait Source: Debug + Send + Sync {
         fill_in_order(self, repository, descriptor, filling).await
     }
 
-    /// What is known of the bytes that [`open`](Self::open) gives. A source that verified them when it took them in says so, and who sends
-    /// them on need not hash them another time.
-    fn assurance(&self) -> Assurance {
-        Assurance::Claimed
+    /// The blob itself, where this source is a store of this process's, which hashed it when it took it in. Who sends it on need not hash it
+    /// another time, and chooses the cheapest way to its bytes. `None`, the default, where bytes are only said to have their digest.
+    async fn held(&self, _: &Repository, _: &Descriptor) -> Result<Option<Blob>> {
+        Ok(None)
     }
 
     /// The sources behind this one, to be asked one by one when content that several of them sent is wrong.
@@ -58,15 +58,6 @@ pub trait Source: Debug + Send + Sync {
     fn parts(&self) -> Vec<&dyn Source> {
         Vec::new()
     }
-}
-
-/// What is known of the bytes of a [`Source`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Assurance {
-    /// They were hashed to their digest by this process's own store, and cannot have changed since.
-    Verified,
-    /// Somebody says that they have their digest.
-    Claimed,
 }
 
 /// What [`Source::open`] gives.

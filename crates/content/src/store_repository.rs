@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use pier_oci::{Descriptor, Digest, Manifest, Reference, Repository, RepositoryName, Selector, Tag};
 
 use crate::{
-    Assurance, BlobStore, ByteRange, Catalog, Claim, Completeness, Error, Mounted, Opened, Origin, Progress,
+    Blob, BlobStore, ByteRange, Catalog, Claim, Completeness, Error, Mounted, Opened, Origin, Progress,
     PutManifest, ReferrersOf, Result, Source, Subject, TagRules, Target,
     manifests::{blobs_of, is_manifest},
     transfer::{Destination, transfer},
@@ -41,6 +41,16 @@ impl StoreRepository {
             Err(Error::NotFound { .. }) => Ok(Mounted::No),
             Err(error) => Err(error),
         }
+    }
+
+    /// A blob that the repository shows.
+    async fn blob(&self, descriptor: &Descriptor) -> Result<Blob> {
+        if self.catalog.linked(&self.name, &descriptor.digest).await?.is_none() {
+            // The same answer whether the store has the blob or not.
+            let subject = Subject::RepositoryBlob(self.name.clone(), descriptor.digest);
+            return Err(Error::NotFound { subject });
+        }
+        self.blobs.open(&descriptor.digest).await
     }
 
     /// Whether the repository shows the blob, and will for as long as a lease lasts: the link alone could be
@@ -81,19 +91,14 @@ impl Source for StoreRepository {
     }
 
     async fn open(&self, _: &Repository, descriptor: &Descriptor, range: ByteRange) -> Result<Opened> {
-        if self.catalog.linked(&self.name, &descriptor.digest).await?.is_none() {
-            // The same answer whether the store has the blob or not.
-            let subject = Subject::RepositoryBlob(self.name.clone(), descriptor.digest);
-            return Err(Error::NotFound { subject });
-        }
-        let blob = self.blobs.open(&descriptor.digest).await?;
+        let blob = self.blob(descriptor).await?;
         let start = range.start.min(blob.size);
         let stream = blob.read(range).await?;
         Ok(Opened { start, size: Some(blob.size), stream })
     }
 
-    fn assurance(&self) -> Assurance {
-        Assurance::Verified
+    async fn held(&self, _: &Repository, descriptor: &Descriptor) -> Result<Option<Blob>> {
+        self.blob(descriptor).await.map(Some)
     }
 
     async fn referrers(&self, _: &Repository, digest: &Digest) -> Result<Vec<Descriptor>> {
@@ -234,5 +239,7 @@ mod tests {
         let blob = crate::fixtures::blob_descriptor(b"layer");
         let opened = stranger.open(&repository("r.test/any"), &blob, ByteRange::ALL).await;
         assert!(matches!(opened, Err(Error::NotFound { .. })));
+        let held = stranger.held(&repository("r.test/any"), &blob).await;
+        assert!(matches!(held, Err(Error::NotFound { .. })));
     }
 }

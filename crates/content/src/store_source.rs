@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use pier_oci::{Descriptor, Digest, Manifest, Reference, Repository, Selector};
 
 use crate::{
-    Assurance, BlobStore, ByteRange, Catalog, Opened, Result, Source, StoreRepository,
+    Blob, BlobStore, ByteRange, Catalog, Opened, Result, Source, StoreRepository,
     store_repository::{STORE, local_name},
 };
 
@@ -52,8 +52,8 @@ impl Source for StoreSource {
         self.of(repository)?.open(repository, descriptor, range).await
     }
 
-    fn assurance(&self) -> Assurance {
-        Assurance::Verified
+    async fn held(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Option<Blob>> {
+        self.of(repository)?.held(repository, descriptor).await
     }
 
     async fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>> {

@@ -3,10 +3,6 @@
 //! Every body that holds content knows its exact size, so hyper announces it and a client sees a connection that was
 //! cut where a body ended early.
 
-mod file;
-#[cfg(test)]
-mod tests;
-
 use std::{
     ops::Range,
     pin::Pin,
@@ -17,9 +13,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pier_content::{Blob, ByteStream, Error, Result, Subject};
 use pier_oci::Digest;
-
-use self::file::FileBody;
-use crate::FileQueue;
+use pier_sendfile::{FileBody, FileQueue};
 
 /// The body of every response.
 #[derive(Debug)]
@@ -28,7 +22,7 @@ pub struct ResponseBody(Kind);
 #[derive(Debug)]
 enum Kind {
     Bytes(Bytes),
-    File(FileBody),
+    File(Digest, FileBody),
     Stream(SizedStream),
 }
 
@@ -50,7 +44,7 @@ impl ResponseBody {
     pub(crate) async fn blob(blob: Blob, range: Range<u64>, queue: Option<FileQueue>) -> Result<Self> {
         Ok(match blob.body {
             pier_content::Body::File(file) => {
-                Self(Kind::File(FileBody::new(file, blob.digest, range, queue)))
+                Self(Kind::File(blob.digest, FileBody::new(file, range, queue)))
             }
             _ => Self(Kind::Stream(SizedStream {
                 digest: blob.digest,
@@ -69,7 +63,9 @@ impl Body for ResponseBody {
         match &mut self.0 {
             Kind::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Kind::File(file) => file.poll_chunk(cx).map_ok(Frame::data),
+            Kind::File(digest, file) => Pin::new(file)
+                .poll_frame(cx)
+                .map_err(|error| Error::io("read blob", digest.to_string(), error)),
             Kind::Stream(stream) => stream.poll_chunk(cx).map_ok(Frame::data),
         }
     }
@@ -87,7 +83,7 @@ impl ResponseBody {
     fn left(&self) -> u64 {
         match &self.0 {
             Kind::Bytes(bytes) => bytes.len() as u64,
-            Kind::File(file) => file.left(),
+            Kind::File(_, file) => file.left(),
             Kind::Stream(stream) => stream.left,
         }
     }

@@ -12,7 +12,6 @@
 //! | `turns` | how many uploads are at work, in all and of one host |
 //! | `refusal`, `answer` | what is said back; every error's code and status |
 //! | `incoming`, `body` | bodies that come and go, each with its bounds |
-//! | `sendfile` | the socket that sends files by itself |
 //!
 //! Nothing is kept in memory between requests: several processes may serve one store, and each may end at any time.
 
@@ -26,16 +25,14 @@ mod listings;
 mod manifests;
 mod refusal;
 mod registry;
-mod sendfile;
 mod session;
 mod settings;
-mod sys;
 mod turns;
 mod uploads;
 
 pub use body::ResponseBody;
+pub use pier_sendfile::{FileQueue, FileSocket};
 pub use refusal::Refusal;
 pub use registry::{Connection, Registry, refusal};
-pub use sendfile::{FileQueue, FileSocket};
 pub use settings::{PageSizes, SessionKey, Settings};
 pub use turns::Uploads;

@@ -47,6 +47,8 @@ struct Metadata {
 enum Place {
     Oci,
     Content,
+    /// What moves bytes and knows nothing of content.
+    Plumbing,
     Sibling,
     Pier,
     Testkit,
@@ -58,6 +60,7 @@ impl Place {
         match name {
             "pier-oci" => Some(Self::Oci),
             "pier-content" => Some(Self::Content),
+            "pier-sendfile" => Some(Self::Plumbing),
             "pier" => Some(Self::Pier),
             "pier-testkit" => Some(Self::Testkit),
             "xtask" => Some(Self::Tool),
@@ -73,9 +76,12 @@ impl Place {
             (_, Self::Pier) => Some("`pier` wires everything and is wired into nothing"),
             (Self::Testkit | Self::Tool, _) => None,
             (_, Self::Testkit) => Some("testkit is for tests: make it a dev-dependency"),
-            (Self::Pier, _) | (Self::Content, Self::Oci) | (Self::Sibling, Self::Oci | Self::Content) => None,
+            (Self::Pier, _)
+            | (Self::Content, Self::Oci)
+            | (Self::Sibling, Self::Oci | Self::Content | Self::Plumbing) => None,
             (Self::Oci, _) => Some("`oci` is the vocabulary and depends on none of ours"),
             (Self::Content, _) => Some("`content` is the contract and depends on `oci` only"),
+            (Self::Plumbing, _) => Some("`sendfile` moves bytes and depends on none of ours"),
             (Self::Sibling, _) => {
                 Some("siblings never import one another; what two of them need belongs in `content`")
             }
@@ -161,6 +167,7 @@ mod tests {
         for sibling in SIBLINGS {
             allowed(sibling, "pier-oci", None);
             allowed(sibling, "pier-content", None);
+            allowed(sibling, "pier-sendfile", None);
             allowed("pier", sibling, None);
             allowed("pier-testkit", sibling, None);
         }

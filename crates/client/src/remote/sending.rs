@@ -1,15 +1,28 @@
 //! A blob's bytes on their way to a registry: counted, hashed where nobody has yet, and told about.
 
 use std::{
+    fs::File,
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
-use pier_content::{Assurance, ByteStream, Error, Event, Opened, Origin, Progress, Result, Subject};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use pier_content::{Blob, Body, ByteStream, Error, Event, Opened, Origin, Progress, Result, Subject};
 use pier_oci::{Descriptor, Digest, Hasher};
+use pier_sendfile::{FileBody, FileQueue};
 use tokio::task::JoinHandle;
+
+use crate::transport::Payload;
+
+/// A blob that is to be sent, in one request or in several.
+pub(super) struct Content<'a> {
+    origin: Origin<'a>,
+    blob: &'a Descriptor,
+    /// What this process hashed when it took it in.
+    held: Option<Blob>,
+    progress: &'a Progress,
+}
 
 /// What is known of the bytes that were sent.
 #[derive(Clone, Debug)]
@@ -19,7 +32,7 @@ pub(super) struct Sent(Arc<Mutex<State>>);
 struct State {
     digest: Digest,
     source: String,
-    /// Absent where the content was verified before, or where an earlier run sent its beginning.
+    /// Absent where the content was hashed before, or where an earlier run sent its beginning.
     hashing: Option<Hashing>,
     failure: Option<Error>,
 }
@@ -31,18 +44,50 @@ enum Hashing {
     Busy(JoinHandle<Box<Hasher>>),
 }
 
-impl Sent {
-    pub(super) fn new(origin: Origin<'_>, descriptor: &Descriptor, offset: u64) -> Self {
-        let hashes = offset == 0 && origin.source.assurance() == Assurance::Claimed;
-        let hasher = || Hashing::Idle(Box::new(Hasher::new(descriptor.digest.algorithm())));
-        Self(Arc::new(Mutex::new(State {
-            digest: descriptor.digest,
-            source: origin.source.name(),
+impl<'a> Content<'a> {
+    /// # Errors
+    /// [`Size`](Error::Size) when what the source holds is not as long as the descriptor says, and those of looking it up.
+    pub(super) async fn of(origin: Origin<'a>, blob: &'a Descriptor, progress: &'a Progress) -> Result<Self> {
+        let held = origin.source.held(origin.repository, blob).await?;
+        if let Some(actual) = held.as_ref().map(|held| held.size).filter(|&size| size != blob.size) {
+            let (subject, origin) = (Subject::Blob(blob.digest), Some(origin.source.name()));
+            return Err(Error::Size { subject, expected: blob.size, actual, origin });
+        }
+        Ok(Self { origin, blob, held, progress })
+    }
+
+    /// What is known of it when its first `offset` bytes were sent before.
+    pub(super) fn sent(&self, offset: u64) -> Sent {
+        let hasher = || Hashing::Idle(Box::new(Hasher::new(self.blob.digest.algorithm())));
+        let hashes = offset == 0 && self.held.is_none();
+        Sent(Arc::new(Mutex::new(State {
+            digest: self.blob.digest,
+            source: self.origin.source.name(),
             hashing: hashes.then(hasher),
             failure: None,
         })))
     }
 
+    /// The bytes of `range`, to be sent.
+    pub(super) async fn payload(&self, range: Range<u64>, sent: &Sent) -> Result<Payload> {
+        let Self { origin, blob, held, progress } = self;
+        let (sent, progress) = (sent.clone(), (*progress).clone());
+        if let Some(held) = held
+            && let Body::File(file) = &held.body
+        {
+            let (blob, file) = (held.clone(), Arc::clone(file));
+            return Ok(Payload::File(Box::new(move |queue| {
+                let opened =
+                    Opened { start: range.start, size: None, stream: read(&blob, &file, &range, queue) };
+                outgoing(opened, range.clone(), sent.clone(), progress.clone())
+            })));
+        }
+        let opened = origin.source.open(origin.repository, blob, range.clone().into()).await?;
+        Ok(Payload::Stream(outgoing(opened, range, sent, progress)))
+    }
+}
+
+impl Sent {
     /// Why the source could not give all bytes, if that is what ended the request.
     pub(super) fn failure(&self) -> Option<Error> {
         self.with(|state| state.failure.take())
@@ -88,8 +133,16 @@ impl Hashing {
     }
 }
 
+/// A range of a file that holds a blob, for the connection to which the queue belongs.
+fn read(blob: &Blob, file: &Arc<File>, range: &Range<u64>, queue: Option<FileQueue>) -> ByteStream {
+    let (blob, failed) = (blob.clone(), Arc::clone(file));
+    FileBody::new(Arc::clone(file), range.clone(), queue)
+        .map_err(move |error| blob.unreadable(&failed, error))
+        .boxed()
+}
+
 /// The bytes of `range`, exactly: what lies before it is dropped, and a source that gives too few or too many ends the request.
-pub(super) fn outgoing(opened: Opened, range: Range<u64>, sent: Sent, progress: Progress) -> ByteStream {
+fn outgoing(opened: Opened, range: Range<u64>, sent: Sent, progress: Progress) -> ByteStream {
     let digest = sent.with(|state| state.digest);
     let state = Outgoing { stream: opened.stream, position: opened.start, range, sent, progress, digest };
     stream::try_unfold(state, |mut state| async move {

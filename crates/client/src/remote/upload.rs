@@ -18,12 +18,12 @@ use url::Url;
 
 use super::{
     Remote, ask,
-    sending::{Sent, outgoing},
+    sending::{Content, Sent},
 };
 use crate::{
     UploadSessions,
     refusal::Refusal,
-    transport::{Payload, Response, Stalls},
+    transport::{Payload, Response},
     wire::{Access, Ask, Target},
 };
 
@@ -216,15 +216,16 @@ impl Upload<'_> {
     }
 
     async fn send(&self, session: Session) -> Result<()> {
-        let Self { remote, blob, origin, .. } = self;
+        let Self { remote, blob, .. } = self;
         let Session { mut location, offset: start, begun } = session;
+        let content = Content::of(self.origin, blob, self.progress).await?;
         let chunks = remote.wire.chunks();
         let mut offset = start;
-        let mut sent = Sent::new(*origin, blob, start);
+        let mut sent = content.sent(start);
         let mut redirects = 0;
         while offset < blob.size {
             let end = offset + chunks.size(remote.wire.largest_body(), blob.size - offset);
-            let patched = self.patch(&location, offset..end, &sent, begun).await;
+            let patched = self.patch(&location, &content, offset..end, &sent, begun).await;
             // The source's own failure says more than the connection that it broke.
             if let Some(error) = sent.failure() {
                 return Err(error);
@@ -234,7 +235,7 @@ impl Upload<'_> {
                 // Nothing was taken yet, so that what was read of it can be read once more.
                 Patched::Redirected(next) if offset == start && redirects < REDIRECTS => {
                     redirects += 1;
-                    sent = Sent::new(*origin, blob, start);
+                    sent = content.sent(start);
                     location = next;
                     continue;
                 }
@@ -257,10 +258,16 @@ impl Upload<'_> {
         self.finish(&location, Payload::Empty, begun).await
     }
 
-    async fn patch(&self, location: &Url, range: Range<u64>, sent: &Sent, begun: Begun) -> Result<Patched> {
+    async fn patch(
+        &self,
+        location: &Url,
+        content: &Content<'_>,
+        range: Range<u64>,
+        sent: &Sent,
+        begun: Begun,
+    ) -> Result<Patched> {
         const OPERATION: &str = "send a blob";
-        let Self { remote, blob, origin, .. } = self;
-        let opened = origin.source.open(origin.repository, blob, range.clone().into()).await?;
+        let Self { remote, blob, .. } = self;
         let mut patch = self.about(Method::PATCH, location, OPERATION);
         let length = range.end - range.start;
         patch.headers.insert(header::CONTENT_LENGTH, length.into());
@@ -272,8 +279,7 @@ impl Upload<'_> {
         {
             patch.headers.insert(header::CONTENT_RANGE, value);
         }
-        let body = outgoing(opened, range, sent.clone(), self.progress.clone());
-        patch.body = Payload::Stream(body, Stalls::default());
+        patch.body = content.payload(range, sent).await?;
         let subject = patch.subject.clone();
         let refusal = match remote.wire.attempt_in(None, patch).await? {
             Ok(answer) => return Ok(Patched::Taken(answer)),

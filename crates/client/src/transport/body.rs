@@ -11,6 +11,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, stream};
 use pier_content::{ByteStream, Error, Result};
+use pier_sendfile::FileQueue;
 use tokio::time::{error::Elapsed, sleep, timeout};
 
 use super::{Response, Timeouts, failure::Stalled, unreachable};
@@ -86,15 +87,28 @@ fn stalled(origin: String, operation: &'static str, stall: Duration) -> Error {
 }
 
 /// Watches a body on its way out. A connection that takes nothing any more fails no write: its buffer is full and stays so.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Stalls(Arc<AtomicU64>);
+#[derive(Debug, Default)]
+pub(super) struct Stalls {
+    /// Pieces that the connection was given.
+    pieces: Arc<AtomicU64>,
+    /// The connection's, where it sends files: it takes them in pieces that are long on a slow way.
+    files: Option<FileQueue>,
+}
 
 impl Stalls {
+    /// For a connection that sends files.
+    pub(super) fn of(files: FileQueue) -> Self {
+        Self { pieces: Arc::default(), files: Some(files) }
+    }
+
     /// Counts each piece that the connection takes.
-    pub(super) fn watch(&self, stream: ByteStream) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
-        let taken = Arc::clone(&self.0);
+    pub(super) fn watch(
+        &self,
+        stream: ByteStream,
+    ) -> impl Stream<Item = Result<Bytes>> + Send + use<> + 'static {
+        let pieces = Arc::clone(&self.pieces);
         stream.inspect(move |_| {
-            taken.fetch_add(1, Ordering::Relaxed);
+            pieces.fetch_add(1, Ordering::Relaxed);
         })
     }
 
@@ -103,15 +117,21 @@ impl Stalls {
         let patience = timeouts.answer.max(timeouts.stall);
         tokio::pin!(answer);
         loop {
-            let before = self.0.load(Ordering::Relaxed);
+            let before = self.taken();
             tokio::select! {
                 biased;
                 answer = &mut answer => return Ok(answer),
                 () = sleep(patience) => {}
             }
-            if self.0.load(Ordering::Relaxed) == before {
+            if self.taken() == before {
                 return timeout(Duration::ZERO, answer).await;
             }
         }
+    }
+
+    /// Grows for as long as the connection takes anything.
+    fn taken(&self) -> u64 {
+        let files = self.files.as_ref().map_or(0, FileQueue::sent);
+        files.wrapping_add(self.pieces.load(Ordering::Relaxed))
     }
 }

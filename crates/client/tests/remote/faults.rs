@@ -23,7 +23,7 @@ use pier_testkit::{
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::{pulled, reference, registry};
+use crate::support::{places, pulled, reference, registry};
 
 /// A layer that goes in one request, and one that is large enough to be gone on with.
 fn image() -> BuiltImage {
@@ -68,16 +68,26 @@ async fn pull_from(source: &dyn Source, reference: &Reference) -> (Arc<Memory>, 
     (memory, copied.map(|copied| copied.root.digest))
 }
 
-/// Pushes what `from` has through the proxy.
+/// Pushes what `from` has through the proxy, out of files.
 async fn push(proxy: &FaultyProxy, from: &TestRegistry, name: &str) -> Result<Digest, Error> {
-    let store = pulled(from, name).await;
+    let [files, _] = places(from, name).await;
+    push_from(&*files, proxy, from, name).await
+}
+
+/// The same out of `source`, where everything has the names that it has at `from`.
+async fn push_from(
+    source: &dyn Source,
+    proxy: &FaultyProxy,
+    from: &TestRegistry,
+    name: &str,
+) -> Result<Digest, Error> {
     let there: Reference = proxy.image_ref(name).parse().unwrap();
     let target =
         RetryingTarget::new(Arc::new(client().remote(&there.repository.registry).unwrap()), patience());
     let tags: Vec<_> = there.tag.iter().cloned().collect();
     let here = reference(from, name);
     let options = CopyOptions::default();
-    copy(&store, &here, &target, &there.repository, &tags, &options, &Progress::default())
+    copy(source, &here, &target, &there.repository, &tags, &options, &Progress::default())
         .await
         .map(|copied| copied.root.digest)
 }
@@ -226,14 +236,17 @@ async fn a_fault_of_a_push_that_passes_costs_an_attempt_and_nothing_else() {
         Script::new().answer(on(Method::PUT, Kind::Manifest), Canned::error(SERVER_ERROR, "UNKNOWN")),
         Script::new().rule(on(Method::POST, Kind::Upload), Fault::StallHead),
     ] {
-        let to = registry().await;
-        let proxy = FaultyProxy::start(to.address(), script.clone()).await.unwrap();
-        let pushed = push(&proxy, &from, "team/app:v1").await;
-        assert_eq!(pushed.unwrap_or_else(|error| panic!("{script:?}: {error:?}")), image.root.digest);
-        let back = pulled(&to, "team/app:v1").await;
-        for blob in &image.blobs {
-            let held = back.blobs.open(&blob.descriptor.digest).await.unwrap();
-            assert_eq!(held.size, blob.descriptor.size, "{script:?}");
+        for source in places(&from, "team/app:v1").await {
+            let to = registry().await;
+            let proxy = FaultyProxy::start(to.address(), script.clone()).await.unwrap();
+            let pushed = push_from(&*source, &proxy, &from, "team/app:v1").await;
+            let pushed = pushed.unwrap_or_else(|error| panic!("{script:?} {source:?}: {error:?}"));
+            assert_eq!(pushed, image.root.digest);
+            let back = pulled(&to, "team/app:v1").await;
+            for blob in &image.blobs {
+                let held = back.blobs.open(&blob.descriptor.digest).await.unwrap();
+                assert_eq!(held.size, blob.descriptor.size, "{script:?}");
+            }
         }
     }
 }
@@ -370,10 +383,12 @@ async fn a_fault_of_a_push_that_stays_is_an_error_of_its_kind() {
         ),
         ("integrity", Script::new().rule(manifest(), Fault::LyingDigest(Digest::sha256(b"lie")))),
     ] {
-        let to = registry().await;
-        let proxy = FaultyProxy::start(to.address(), script.clone()).await.unwrap();
-        let error = push(&proxy, &from, "team/app:v1").await.unwrap_err();
-        assert_eq!(error.code(), expected, "{script:?}: {error:?}");
+        for source in places(&from, "team/app:v1").await {
+            let to = registry().await;
+            let proxy = FaultyProxy::start(to.address(), script.clone()).await.unwrap();
+            let error = push_from(&*source, &proxy, &from, "team/app:v1").await.unwrap_err();
+            assert_eq!(error.code(), expected, "{script:?} {source:?}: {error:?}");
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! What the tests share: a registry, a client, images.
 
-use std::sync::Arc;
+use std::{io::Write as _, sync::Arc};
 
 use futures_util::TryStreamExt as _;
 use pier_client::{Client, Remote};
 use pier_content::{
-    ByteRange, ByteStream, CopyOptions, Error, Memory, Opened, Progress, Source, StoreSource, StoreTarget,
-    copy,
+    Blob, Body, ByteRange, ByteStream, CopyOptions, Error, Memory, Opened, Progress, Source, StoreSource,
+    StoreTarget, copy,
 };
 use pier_oci::{Descriptor, Digest, Manifest, Reference, Registry, Repository, Selector};
 use pier_testkit::{
@@ -97,4 +97,54 @@ pub(crate) async fn pulled(registry: &TestRegistry, image: &str) -> StoreSource 
         .await
         .unwrap();
     StoreSource { blobs: memory.clone(), catalog: memory }
+}
+
+/// The same as places to push from: with blobs in files, which a connection may send by itself, and in memory.
+pub(crate) async fn places(registry: &TestRegistry, image: &str) -> [Box<dyn Source>; 2] {
+    let store = pulled(registry, image).await;
+    [Box::new(InFiles(store.clone())), Box::new(store)]
+}
+
+/// A store, with every blob in a file as a store on disk has it.
+#[derive(Debug)]
+pub(crate) struct InFiles(pub(crate) StoreSource);
+
+#[async_trait::async_trait]
+impl Source for InFiles {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+
+    async fn resolve(&self, reference: &Reference) -> Result<Descriptor, Error> {
+        self.0.resolve(reference).await
+    }
+
+    async fn manifest(
+        &self,
+        repository: &Repository,
+        selector: &Selector,
+        limit: u64,
+    ) -> Result<Manifest, Error> {
+        self.0.manifest(repository, selector, limit).await
+    }
+
+    async fn open(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        range: ByteRange,
+    ) -> Result<Opened, Error> {
+        self.0.open(repository, descriptor, range).await
+    }
+
+    async fn held(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Option<Blob>, Error> {
+        let Some(blob) = self.0.held(repository, descriptor).await? else { return Ok(None) };
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&read(blob.read(ByteRange::ALL).await?).await).unwrap();
+        Ok(Some(Blob { body: Body::File(Arc::new(file)), ..blob }))
+    }
+
+    async fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>, Error> {
+        self.0.referrers(repository, digest).await
+    }
 }

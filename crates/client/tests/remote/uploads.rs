@@ -15,7 +15,7 @@ use pier_testkit::{
     test_registry::TestRegistry,
 };
 
-use crate::support::{pulled, reference, registry};
+use crate::support::{places, reference, registry};
 
 const IMAGE: &str = "team/app:v1";
 
@@ -72,17 +72,17 @@ impl Way {
 
     /// One attempt.
     async fn upload(&self) -> Result<(), Error> {
-        let store = pulled(&self.from, IMAGE).await;
+        let [files, _] = places(&self.from, IMAGE).await;
         let here = reference(&self.from, IMAGE).repository;
-        let origin = Origin { source: &store, repository: &here };
+        let origin = Origin { source: &*files, repository: &here };
         self.remote().upload(&self.there(), self.layer(), origin, &Progress::default()).await
     }
 
     /// Several attempts.
     async fn insist(&self) -> Result<(), Error> {
-        let store = pulled(&self.from, IMAGE).await;
+        let [files, _] = places(&self.from, IMAGE).await;
         let here = reference(&self.from, IMAGE).repository;
-        let origin = Origin { source: &store, repository: &here };
+        let origin = Origin { source: &*files, repository: &here };
         let policy =
             RetryPolicy { first_delay: Duration::from_millis(1), ..RetryPolicy::new(Jitter::none()) };
         let target = RetryingTarget::new(Arc::new(self.remote()), policy);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{judging::digests, *};
 use crate::{
-    Assurance, ByteRange, Fallback, Opened,
+    ByteRange, Fallback, Opened,
     fixtures::{
         CONFIG, IMAGE, LAYER, Shelf, digest, entry, entry_for, named, parse, platform, reference, repository,
         tag, unavailable,
@@ -321,10 +321,6 @@ impl Source for Liar {
 
     async fn referrers(&self, _: &pier_oci::Repository, _: &Digest) -> Result<Vec<Descriptor>> {
         Ok(Vec::new())
-    }
-
-    fn assurance(&self) -> Assurance {
-        Assurance::Verified
     }
 }
 

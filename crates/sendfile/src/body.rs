@@ -1,4 +1,4 @@
-//! A file as the body of a response, read in the cheapest way that does not stop other tasks.
+//! A range of a file as a body, read in the cheapest way that does not stop other tasks.
 //!
 //! What the page cache has is read inline, because a hop to a blocking thread costs as much as copying 100 KiB; what it
 //! has not is read on a blocking thread, a mebibyte at once, while the kernel is told to fetch what follows. Which of
@@ -18,13 +18,13 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use pier_content::{Error, Result};
-use pier_oci::Digest;
+use futures_util::Stream;
+use http_body::{Body, Frame, SizeHint};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{
     FileQueue,
-    sendfile::PIECE_BYTES,
+    socket::PIECE_BYTES,
     sys::{self, Cached},
 };
 
@@ -49,10 +49,13 @@ const SAMPLED_BYTES: usize = 1 << 20;
 /// A buffer for [`warm`], which reads only to have the kernel read. It stays in the CPU's cache.
 const WARMING_BYTES: usize = 64 << 10;
 
+/// A range of a file, on its way to one connection; exactly so long, or it ends in an error.
+///
+/// As a [`Body`] it is given to hyper as it is, as a [`Stream`] to whatever wraps it. Chunks have to reach the
+/// connection whole, in order and unlooked at: with a queue they are not the bytes, but stand for them.
 #[derive(Debug)]
-pub(super) struct FileBody {
+pub struct FileBody {
     file: Arc<File>,
-    digest: Digest,
     position: u64,
     end: u64,
     way: Way,
@@ -66,22 +69,25 @@ enum Way {
 }
 
 impl FileBody {
-    pub(super) fn new(file: Arc<File>, digest: Digest, range: Range<u64>, queue: Option<FileQueue>) -> Self {
+    /// The bytes `range` of a file. `queue` is that of the connection that the body goes to; without one the bytes are
+    /// read.
+    pub fn new(file: Arc<File>, range: Range<u64>, queue: Option<FileQueue>) -> Self {
         let way = match queue {
             Some(queue) if range.end - range.start >= SENDFILE_FROM_BYTES && queue.takes_files() => {
                 Way::Sent { queue, warming: None }
             }
             _ => Way::Copied { buffers: Buffers::default(), reading: None },
         };
-        Self { file, digest, position: range.start, end: range.end, way }
+        Self { file, position: range.start, end: range.end, way }
     }
 
-    pub(super) fn left(&self) -> u64 {
+    /// Bytes that are still to come.
+    pub fn left(&self) -> u64 {
         self.end - self.position
     }
 
     /// The next bytes, or the hole that stands for them.
-    pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         let left = self.left();
         if left == 0 {
             return Poll::Ready(None);
@@ -97,13 +103,35 @@ impl FileBody {
             }
             Way::Sent { queue, warming } => ready!(poll_sent(file, position, left, queue, warming, cx)),
         };
-        Poll::Ready(Some(match chunk {
-            Ok(bytes) => {
-                self.position += bytes.len() as u64;
-                Ok(bytes)
-            }
-            Err(error) => Err(Error::io("read blob", self.digest.to_string(), error)),
-        }))
+        if let Ok(bytes) = &chunk {
+            self.position += bytes.len() as u64;
+        }
+        Poll::Ready(Some(chunk))
+    }
+}
+
+impl Body for FileBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.poll_chunk(cx).map_ok(Frame::data)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left() == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left())
+    }
+}
+
+impl Stream for FileBody {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_chunk(cx)
     }
 }
 

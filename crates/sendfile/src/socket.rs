@@ -1,11 +1,9 @@
-//! A socket that sends files from the page cache without copying them through this process.
+//! The socket, and the queue that is its and its bodies'.
 //!
-//! hyper knows no file bodies, and copying costs two and a half times the CPU of `sendfile(2)` (a cached file of
-//! 1 GiB over loopback: 0.34 against 0.13 CPU-seconds). So a body may hand hyper a *hole*: a slice of one
-//! block of memory that nobody ever reads or writes, as long as the piece of the file that it stands for. hyper counts
-//! its bytes, queues it without copying it and passes it to the socket, which knows it by its address and sends
-//! the piece of the file in its place. The pieces wait in a queue that belongs to the connection; HTTP/1.1 answers
-//! in order, so the queue and the holes are in the same order.
+//! A body hands hyper a *hole*: a slice of one block of memory that nobody ever reads or writes, as long as the piece
+//! of the file that it stands for. hyper counts its bytes, queues it without copying it and passes it to the socket,
+//! which knows it by its address and sends the piece of the file in its place. The pieces wait in a queue that
+//! belongs to the connection; HTTP/1.1 sends in order, so the queue and the holes are in the same order.
 //!
 //! It must never happen that the hole itself is sent. Before anything is written, the holes in hyper's buffers are
 //! counted against the pieces in the queue, and a difference ends the connection: a hyper that copies bodies would be
@@ -13,8 +11,6 @@
 //!
 //! Some file systems know no `sendfile(2)`. The pieces that wait by the time that shows are copied ([`copying`]), and
 //! bodies of the connection are from then on read as usual.
-//!
-//! Only for plain HTTP/1: TLS and HTTP/2 have to see the bytes, and there bodies are read as usual.
 
 mod copying;
 
@@ -37,14 +33,18 @@ use self::copying::Copying;
 use crate::sys;
 
 /// The longest piece of a file that goes through hyper at once. hyper flushes when more than about 400 KiB wait, so
-/// this is also how much one response sends before other tasks get their turn.
+/// this is also how much one body sends before other tasks get their turn.
 pub(crate) const PIECE_BYTES: u64 = 2 << 20;
 
 /// The memory that holes point into. Zeroed memory of this size comes straight from the kernel and, as nothing touches
 /// it, takes none.
 static HOLE: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(vec![0; 2 << 20]));
 
-/// A TCP connection to give to hyper's HTTP/1 server, or to its automatic one, in place of `TokioIo`.
+/// A TCP connection to give to hyper's HTTP/1 in place of `TokioIo`, be it a server's, the automatic server's or a
+/// client's.
+///
+/// What hyper buffers has to be written vectored, as it is unless a builder is told otherwise; a builder that copies
+/// bodies together makes every body that uses the queue end the connection.
 pub struct FileSocket {
     io: TokioIo<TcpStream>,
     queue: FileQueue,
@@ -52,8 +52,8 @@ pub struct FileSocket {
     copying: Option<Copying>,
 }
 
-/// The pieces of files that one connection has still to send. The connection's service gives it to
-/// [`Registry::connection`](crate::Registry::connection).
+/// The pieces of files that one connection has still to send. Whoever makes the bodies of the connection gives it to
+/// [`FileBody::new`](crate::FileBody::new).
 #[derive(Clone, Default)]
 pub struct FileQueue(Arc<Mutex<Pieces>>);
 
@@ -61,6 +61,8 @@ pub struct FileQueue(Arc<Mutex<Pieces>>);
 struct Pieces {
     waiting: VecDeque<Piece>,
     sending: Sending,
+    /// Bytes that the connection has taken so far.
+    sent: u64,
 }
 
 /// How pieces get to the socket.
@@ -137,6 +139,12 @@ impl FileSocket {
 }
 
 impl FileQueue {
+    /// Bytes of files that the connection has taken since it began: whether it still takes any is what tells a slow
+    /// one from a dead one.
+    pub fn sent(&self) -> u64 {
+        self.lock().sent
+    }
+
     /// Queues a piece of a file and gives the hole that stands for it.
     ///
     /// `length` is at most [`PIECE_BYTES`]; what the hole does not cover is not queued, so the caller goes on from
@@ -172,7 +180,7 @@ impl FileQueue {
         if sent == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                "a blob's file is shorter than the blob",
+                "a file is shorter than the body that it is sent as",
             ));
         }
         let sent = sent as u64;
@@ -190,6 +198,7 @@ impl Pieces {
     /// Takes note that so many bytes of the front piece are sent.
     fn advance(&mut self, sent: u64) {
         let Some(piece) = self.waiting.front_mut() else { return };
+        self.sent += sent;
         piece.offset += sent;
         piece.length -= sent;
         if piece.length == 0 {
@@ -210,10 +219,7 @@ fn length(slices: &[IoSlice<'_>]) -> u64 {
 }
 
 fn out_of_step() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        "the pieces of files to send do not match the buffered response",
-    )
+    io::Error::new(io::ErrorKind::InvalidData, "the pieces of files to send do not match what is buffered")
 }
 
 impl Write for FileSocket {
