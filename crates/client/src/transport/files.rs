@@ -64,7 +64,8 @@ struct Connection {
     sender: SendRequest<Outgoing>,
     queue: FileQueue,
     /// Moves its bytes.
-    _driver: AbortOnDropHandle<()>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "it ends when it is dropped"))]
+    driver: AbortOnDropHandle<()>,
 }
 
 type Outgoing = StreamBody<BoxStream<'static, ContentResult<Frame<Bytes>>>>;
@@ -140,7 +141,7 @@ impl FileConnections {
                 tracing::debug!(error = &error as &dyn StdError, "a connection ended in an error");
             }
         });
-        Ok(Connection { sender, queue, _driver: AbortOnDropHandle::new(driver) })
+        Ok(Connection { sender, queue, driver: AbortOnDropHandle::new(driver) })
     }
 
     fn answered(

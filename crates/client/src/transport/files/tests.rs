@@ -197,12 +197,25 @@ async fn a_connection_that_the_other_side_has_closed_costs_nothing() {
     }
 }
 
+/// The same where nobody has noticed before the next request is on its way.
+#[tokio::test]
+async fn a_connection_that_is_found_closed_costs_nothing() {
+    let mut way = Way::new(vec![vec![Does::Takes, Does::Sleeps], vec![Does::Takes]]);
+    way.send().await.unwrap();
+    // It ends when this test lets go of the only thread.
+    way.connections.idle.lock()[0].driver.abort();
+    assert!(way.connections.idle.lock()[0].sender.is_ready());
+    way.send().await.unwrap();
+    assert_eq!((way.taken().connection, way.taken().connection), (0, 1));
+}
+
 #[tokio::test]
 async fn a_refusal_comes_through_and_its_connection_is_not_used_again() {
     let mut way = Way::new(vec![vec![Does::Refuses], vec![Does::Takes, Does::Takes]]);
     let answer = way.send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 401);
     assert_eq!(answer.bytes().await.unwrap(), "no");
+    assert_eq!(way.connections.idle.lock().len(), 0);
     for _ in 0..2 {
         way.send().await.unwrap();
         assert_eq!(way.taken().connection, 1);
