@@ -11,7 +11,7 @@ mod greeting;
 mod reach;
 mod tls;
 
-use std::{error::Error as StdError, time::Duration};
+use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -79,13 +79,12 @@ pub(crate) enum Payload {
     Bytes(Bytes),
     /// Much; can be sent once. The headers say how much.
     Stream(ByteStream),
-    /// As much, out of a file.
+    /// As much, out of a file; can be sent again.
     File(ReadFile),
 }
 
-/// Reads a file for a connection: for the one to which the queue belongs, by which it may stay in the kernel, or for any. What comes of
-/// another call is sent only when nothing of an earlier one was.
-pub(crate) type ReadFile = Box<dyn Fn(Option<FileQueue>) -> ByteStream + Send + Sync>;
+/// Reads a file for a connection: for the one to which the queue belongs, by which it may stay in the kernel, or for any.
+pub(crate) type ReadFile = Arc<dyn Fn(Option<FileQueue>) -> ByteStream + Send + Sync>;
 
 impl Payload {
     /// The same once more; `None` for what can be sent once.
@@ -93,7 +92,8 @@ impl Payload {
         match self {
             Self::Empty => Some(Self::Empty),
             Self::Bytes(bytes) => Some(Self::Bytes(bytes.clone())),
-            Self::Stream(_) | Self::File(_) => None,
+            Self::Stream(_) => None,
+            Self::File(read) => Some(Self::File(Arc::clone(read))),
         }
     }
 }
@@ -154,7 +154,7 @@ impl Transport {
         timeouts: Timeouts,
     ) -> Self {
         let (tls, proxies, user_agent) = (tls.clone(), proxies.clone(), user_agent.to_owned());
-        let files = FileConnections::new(user_agent.clone(), timeouts);
+        let files = FileConnections::new(user_agent.clone(), timeouts.connect);
         Self { origin, reach, tls, proxies, user_agent, timeouts, ways: Ways::default(), files }
     }
 
@@ -223,22 +223,23 @@ impl Transport {
         slot: Option<OwnedSemaphorePermit>,
     ) -> Result<Response> {
         let Request { method, url, headers, body, patience } = request;
+        let within = self.timeouts.answer.saturating_add(patience);
+        let timeouts = Timeouts { answer: within, ..self.timeouts };
         if let Payload::File(read) = &body
             && self.is_plain(destination, &url)
         {
-            let sent = self.files.send(&method, &url, &headers, read).await;
+            let sent = self.files.send(&method, &url, &headers, read, timeouts).await;
             return sent
-                .map_err(|error| self.failed(operation, error))
-                .map(|inner| self.answered(inner, slot));
+                .map(|inner| self.answered(inner, slot))
+                .map_err(|error| self.failed(operation, error));
         }
-        let within = self.timeouts.answer.saturating_add(patience);
         let client = self.way(destination, &url).await?;
         let builder = client.request(method, url).headers(headers);
         let answer = match body {
             Payload::Empty => timeout(within, builder.send()).await,
             Payload::Bytes(bytes) => timeout(within, builder.body(bytes).send()).await,
-            Payload::Stream(stream) => self.send_stream(builder, stream).await,
-            Payload::File(read) => self.send_stream(builder, read(None)).await,
+            Payload::Stream(stream) => send_stream(builder, stream, timeouts).await,
+            Payload::File(read) => send_stream(builder, read(None), timeouts).await,
         };
         let response = answer
             .map_err(|_| self.failed(operation, NoAnswer.into()))?
@@ -251,16 +252,6 @@ impl Transport {
         destination == Destination::Registry
             && url.scheme() == "http"
             && self.proxies.on_the_way(url).is_none()
-    }
-
-    async fn send_stream(
-        &self,
-        builder: reqwest::RequestBuilder,
-        stream: ByteStream,
-    ) -> Result<reqwest::Result<reqwest::Response>, Elapsed> {
-        let stalls = Stalls::default();
-        let sending = builder.body(reqwest::Body::wrap_stream(stalls.watch(stream))).send();
-        stalls.bound(self.timeouts, sending).await
     }
 
     fn answered(&self, inner: reqwest::Response, slot: Option<OwnedSemaphorePermit>) -> Response {
@@ -301,4 +292,14 @@ impl Response {
     pub(crate) fn content_length(&self) -> Option<u64> {
         self.header(http::header::CONTENT_LENGTH).and_then(|length| length.parse().ok())
     }
+}
+
+async fn send_stream(
+    builder: reqwest::RequestBuilder,
+    stream: ByteStream,
+    timeouts: Timeouts,
+) -> Result<reqwest::Result<reqwest::Response>, Elapsed> {
+    let stalls = Stalls::default();
+    let sending = builder.body(reqwest::Body::wrap_stream(stalls.watch(stream))).send();
+    stalls.bound(timeouts, sending).await
 }

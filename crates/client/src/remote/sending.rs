@@ -3,7 +3,10 @@
 use std::{
     fs::File,
     ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -34,8 +37,13 @@ struct State {
     source: String,
     /// Absent where the content was hashed before, or where an earlier run sent its beginning.
     hashing: Option<Hashing>,
+    /// What is sent and not hashed yet.
+    behind: Behind,
     failure: Option<Error>,
 }
+
+/// Bytes that are hashed in one go: the hop to a blocking thread costs as much as hashing 50 KiB.
+const HASHED_BYTES: usize = 1 << 20;
 
 /// The hash follows the bytes on a thread of its own.
 #[derive(Debug)]
@@ -64,25 +72,37 @@ impl<'a> Content<'a> {
             digest: self.blob.digest,
             source: self.origin.source.name(),
             hashing: hashes.then(hasher),
+            behind: Behind::default(),
             failure: None,
         })))
     }
 
+    /// Whether it need not be hashed on its way, and can be read any number of times.
+    pub(super) fn is_verified_file(&self) -> bool {
+        matches!(self.held, Some(Blob { body: Body::File(_), .. }))
+    }
+
     /// The bytes of `range`, to be sent.
     pub(super) async fn payload(&self, range: Range<u64>, sent: &Sent) -> Result<Payload> {
-        let Self { origin, blob, held, progress } = self;
-        let (sent, progress) = (sent.clone(), (*progress).clone());
-        if let Some(held) = held
+        let (sent, progress) = (sent.clone(), self.progress.clone());
+        if let Some(held) = &self.held
             && let Body::File(file) = &held.body
         {
             let (blob, file) = (held.clone(), Arc::clone(file));
-            return Ok(Payload::File(Box::new(move |queue| {
+            let descriptor = self.blob.clone();
+            let was_read = AtomicBool::new(false);
+            return Ok(Payload::File(Arc::new(move |queue| {
+                if was_read.swap(true, Ordering::Relaxed) {
+                    let (descriptor, done) = (descriptor.clone(), range.start);
+                    progress.emit(|| Event::Started { descriptor, done });
+                }
                 let opened =
                     Opened { start: range.start, size: None, stream: read(&blob, &file, &range, queue) };
                 outgoing(opened, range.clone(), sent.clone(), progress.clone())
             })));
         }
-        let opened = origin.source.open(origin.repository, blob, range.clone().into()).await?;
+        let Origin { source, repository } = self.origin;
+        let opened = source.open(repository, self.blob, range.clone().into()).await?;
         Ok(Payload::Stream(outgoing(opened, range, sent, progress)))
     }
 }
@@ -95,7 +115,7 @@ impl Sent {
 
     /// Holds what was sent against the digest, where it was hashed.
     pub(super) async fn verify(&self) -> Result<()> {
-        let Some(hashing) = self.with(|state| state.hashing.take()) else { return Ok(()) };
+        let Some(hashing) = self.hash_on().await? else { return Ok(()) };
         let actual = hashing.finish().await?.finish();
         self.with(|state| {
             if actual == state.digest {
@@ -106,19 +126,45 @@ impl Sent {
     }
 
     async fn hash(&self, bytes: &Bytes) -> Result<()> {
-        let Some(hashing) = self.with(|state| state.hashing.take()) else { return Ok(()) };
-        let mut hasher = hashing.finish().await?;
-        let bytes = bytes.clone();
-        let busy = tokio::task::spawn_blocking(move || {
-            hasher.update(&bytes);
-            hasher
-        });
-        self.with(|state| state.hashing = Some(Hashing::Busy(busy)));
+        let is_enough = self.with(|state| state.hashing.is_some() && state.behind.add(bytes));
+        if is_enough {
+            let hashing = self.hash_on().await?;
+            self.with(|state| state.hashing = hashing);
+        }
         Ok(())
+    }
+
+    /// Begins to hash what is not, once what was begun before is done.
+    async fn hash_on(&self) -> Result<Option<Hashing>> {
+        let (hashing, behind) = self.with(|state| (state.hashing.take(), std::mem::take(&mut state.behind)));
+        let Some(hashing) = hashing else { return Ok(None) };
+        let mut hasher = hashing.finish().await?;
+        Ok(Some(Hashing::Busy(tokio::task::spawn_blocking(move || {
+            for bytes in behind.pieces {
+                hasher.update(&bytes);
+            }
+            hasher
+        }))))
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Pieces in the order in which they were sent.
+#[derive(Debug, Default)]
+struct Behind {
+    pieces: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Behind {
+    /// Whether they are enough to be hashed.
+    fn add(&mut self, piece: &Bytes) -> bool {
+        self.pieces.push(piece.clone());
+        self.bytes += piece.len();
+        self.bytes >= HASHED_BYTES
     }
 }
 

@@ -1,8 +1,8 @@
 //! Sending a blob to a registry: begun once, gone on with after every interruption, verified before it is finished.
 //!
 //! The session's URL is the registry's and is used as it came; it may change with every answer. A small blob goes in one request behind the
-//! POST, so that many small blobs do not wait for a third answer each; a larger one is a PATCH that can be gone on with, or several where
-//! something on the way does not let so much through at once.
+//! POST, so that many small blobs do not wait for a third answer each, and so does one of medium size that needs no verifying on its way; a
+//! larger one is a PATCH that can be gone on with, or several where something on the way does not let so much through at once.
 
 use std::{ops::Range, time::Duration};
 
@@ -30,11 +30,16 @@ use crate::{
 /// Blobs up to this many bytes are held in memory and sent in one request.
 const AT_ONCE: u64 = 1 << 20;
 
+/// Blobs up to this many bytes are sent in one request when they come verified out of a file. It is what an interruption can cost.
+const VERIFIED_AT_ONCE: u64 = 4 << 20;
+
 /// Bytes a second that a registry reads again at least before it says that a blob is right. Some copy it to another place meanwhile.
 const CHECKED: u64 = 16 << 20;
 
 /// How often in a row a blob's bytes may be sent somewhere else instead.
 const REDIRECTS: usize = 3;
+
+const TAKES_LESS: &str = "send a blob: it takes less in one request";
 
 /// One blob on its way to one repository.
 struct Upload<'a> {
@@ -210,7 +215,7 @@ impl Upload<'_> {
     async fn send_at_once(&self, session: Session) -> Result<()> {
         let bytes = read_whole(self.origin, self.blob).await?;
         let sent = bytes.len() as u64;
-        self.finish(&session.location, Payload::Bytes(bytes), session.begun).await?;
+        self.finish(&session.location, Payload::Bytes(bytes), sent, session.begun).await?;
         self.progress.emit(|| Event::Advanced { digest: self.blob.digest, bytes: sent });
         Ok(())
     }
@@ -220,6 +225,14 @@ impl Upload<'_> {
         let Session { mut location, offset: start, begun } = session;
         let content = Content::of(self.origin, blob, self.progress).await?;
         let chunks = remote.wire.chunks();
+        let fits = chunks.size(remote.wire.largest_body(), blob.size) == blob.size;
+        if start == 0 && blob.size <= VERIFIED_AT_ONCE && content.is_verified_file() && fits {
+            let sent = content.sent(start);
+            let body = content.payload(0..blob.size, &sent).await?;
+            let finished = self.finish(&location, body, blob.size, begun).await;
+            // The source's own failure says more than the connection that it broke.
+            return sent.failure().map_or(finished, Err);
+        }
         let mut offset = start;
         let mut sent = content.sent(start);
         let mut redirects = 0;
@@ -255,7 +268,7 @@ impl Upload<'_> {
             self.cancel(&location).await;
             return Err(error);
         }
-        self.finish(&location, Payload::Empty, begun).await
+        self.finish(&location, Payload::Empty, 0, begun).await
     }
 
     async fn patch(
@@ -305,27 +318,26 @@ impl Upload<'_> {
         }
         // Content delivery networks let only so much through in one request.
         if refusal.status == StatusCode::PAYLOAD_TOO_LARGE && remote.wire.send_less_than(length) {
-            return Err(self.interrupted("send a blob: it takes less in one request", refusal));
+            return Err(self.interrupted(TAKES_LESS, refusal));
         }
         Err(refusal.into_error(&remote.wire.name(), OPERATION, subject))
     }
 
-    /// Ends an upload: the registry holds what it got against the digest.
-    async fn finish(&self, location: &Url, body: Payload, begun: Begun) -> Result<()> {
-        match self.put(location, body, begun).await {
+    /// Ends an upload with the last `length` bytes: the registry holds what it got against the digest.
+    async fn finish(&self, location: &Url, body: Payload, length: u64, begun: Begun) -> Result<()> {
+        match self.put(location, body, length, begun).await {
             // It may be the answer that was lost, and not the blob.
             Err(Error::Unavailable { .. }) if self.is_there().await => Ok(()),
             outcome => outcome,
         }
     }
 
-    async fn put(&self, location: &Url, body: Payload, begun: Begun) -> Result<()> {
+    async fn put(&self, location: &Url, body: Payload, length: u64, begun: Begun) -> Result<()> {
         const OPERATION: &str = "finish an upload";
         let Self { remote, repository, blob, .. } = self;
         let mut location = location.clone();
         location.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
         let mut put = self.about(Method::PUT, &location, OPERATION);
-        let length = if let Payload::Bytes(bytes) = &body { bytes.len() as u64 } else { 0 };
         put.headers.insert(header::CONTENT_LENGTH, length.into());
         put.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         put.body = body;
@@ -341,6 +353,10 @@ impl Upload<'_> {
             // The session ended meanwhile: another one will do.
             self.forget();
             return Err(self.interrupted(OPERATION, refusal));
+        }
+        // What is sent in parts can be sent in smaller ones.
+        if refusal.status == StatusCode::PAYLOAD_TOO_LARGE && remote.wire.send_less_than(length) {
+            return Err(self.interrupted(TAKES_LESS, refusal));
         }
         if begun == Begun::Complete && refusal.status.is_server_error() {
             // It failed before with nothing left to send, and would again.

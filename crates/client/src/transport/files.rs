@@ -13,6 +13,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -50,7 +51,7 @@ type Failure = Box<dyn StdError + Send + Sync>;
 pub(super) struct FileConnections {
     connector: HttpConnector,
     user_agent: String,
-    timeouts: Timeouts,
+    connect: Duration,
     idle: Arc<Idle>,
 }
 
@@ -71,11 +72,11 @@ struct Connection {
 type Outgoing = StreamBody<BoxStream<'static, ContentResult<Frame<Bytes>>>>;
 
 impl FileConnections {
-    pub(super) fn new(user_agent: String, timeouts: Timeouts) -> Self {
+    pub(super) fn new(user_agent: String, connect: Duration) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(timeouts.connect));
-        Self { connector, user_agent, timeouts, idle: Arc::default() }
+        connector.set_connect_timeout(Some(connect));
+        Self { connector, user_agent, connect, idle: Arc::default() }
     }
 
     /// Sends a request to a URL of plain HTTP. The headers say how long the body is.
@@ -85,6 +86,7 @@ impl FileConnections {
         url: &Url,
         headers: &HeaderMap,
         read: &ReadFile,
+        timeouts: Timeouts,
     ) -> Result<reqwest::Response, Failure> {
         let request = self.request(method, url, headers)?;
         loop {
@@ -98,7 +100,7 @@ impl FileConnections {
             let stream = stalls.watch(read(Some(connection.queue.clone())));
             let request = request.clone().map(|()| StreamBody::new(stream.map_ok(Frame::data).boxed()));
             let sending = connection.sender.try_send_request(request);
-            let mut error = match stalls.bound(self.timeouts, sending).await.map_err(|_| NoAnswer)? {
+            let mut error = match stalls.bound(timeouts, sending).await.map_err(|_| NoAnswer)? {
                 Ok(answer) => return Ok(self.answered(answer, url, connection)?),
                 Err(error) => error,
             };
@@ -128,7 +130,7 @@ impl FileConnections {
             poll_fn(|cx| connector.poll_ready(cx)).await?;
             connector.call(uri).await
         };
-        let stream = timeout(self.timeouts.connect, connecting)
+        let stream = timeout(self.connect, connecting)
             .await
             .map_err(|_| io::ErrorKind::TimedOut)?
             .map_err(io::Error::other)?;

@@ -1,13 +1,16 @@
 //! Uploads that are gone on with, cut into chunks, sent elsewhere, or finished without anybody hearing of it.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use http::{Method, StatusCode};
 use pier_client::{Client, Remote, Timeouts, UploadSessions};
-use pier_content::{Error, Jitter, Origin, Progress, RetryPolicy, RetryingTarget, Target as _};
+use pier_content::{Error, Event, Jitter, Origin, Progress, RetryPolicy, RetryingTarget, Target as _};
 use pier_oci::{Descriptor, Digest, Reference, Repository};
 use pier_testkit::{
     faults::{Canned, Fault, FaultyProxy, Kind, RetryAfter, Script, Seen, When},
@@ -48,8 +51,12 @@ struct Way {
 
 impl Way {
     async fn new(script: Script) -> Self {
+        Self::with_layer(5_000_000, script).await
+    }
+
+    async fn with_layer(bytes: usize, script: Script) -> Self {
         let (from, to) = (registry().await, registry().await);
-        let image = ImageBuilder::new().layer(Layer::random(3, 5_000_000)).build();
+        let image = ImageBuilder::new().layer(Layer::random(3, bytes)).build();
         from.push(&image, IMAGE).await.unwrap();
         let proxy = FaultyProxy::start(to.address(), script).await.unwrap();
         Self { from, to, proxy, image, hint: Arc::default() }
@@ -72,10 +79,14 @@ impl Way {
 
     /// One attempt.
     async fn upload(&self) -> Result<(), Error> {
+        self.upload_telling(&Progress::default()).await
+    }
+
+    async fn upload_telling(&self, progress: &Progress) -> Result<(), Error> {
         let [files, _] = places(&self.from, IMAGE).await;
         let here = reference(&self.from, IMAGE).repository;
         let origin = Origin { source: &*files, repository: &here };
-        self.remote().upload(&self.there(), self.layer(), origin, &Progress::default()).await
+        self.remote().upload(&self.there(), self.layer(), origin, progress).await
     }
 
     /// Several attempts.
@@ -300,7 +311,7 @@ async fn s3_a_blob_is_not_sent_where_no_answer_may_lead() {
             ),
             "untrusted",
         ),
-        (Script::new().rule(When::on(Method::PATCH, Kind::Upload), Fault::RedirectLoop), "unsupported"),
+        (Script::new().rule(When::on(Method::PATCH, Kind::Upload), Fault::RedirectLoop), "untrusted"),
         (
             Script::new().rule(
                 When::on(Method::POST, Kind::Upload),
@@ -320,5 +331,66 @@ async fn s3_a_blob_is_not_sent_where_no_answer_may_lead() {
         let error = way.upload().await.unwrap_err();
         assert_eq!(error.code(), expected, "{script:?}: {error:?}");
         assert!(!way.is_there().await);
+    }
+}
+
+/// Bytes of a layer that goes in one request out of a store, and would be in memory from anywhere else.
+const MEDIUM: usize = 3_000_000;
+
+#[tokio::test]
+async fn a_verified_blob_of_medium_size_goes_in_one_request() {
+    let way = Way::with_layer(MEDIUM, Script::new()).await;
+    way.upload().await.unwrap();
+    assert!(way.is_there().await);
+    assert_eq!(way.seen(&Method::PATCH).len(), 0);
+    let sent: Vec<u64> = way.seen(&Method::PUT).iter().map(|seen| seen.uploaded).collect();
+    assert_eq!(sent, [way.layer().size]);
+}
+
+#[tokio::test]
+async fn one_request_that_is_too_large_or_broken_becomes_several() {
+    let put = || When::on(Method::PUT, Kind::Upload).once();
+    for script in [
+        Script::new().answer(put(), Canned::new(StatusCode::PAYLOAD_TOO_LARGE)),
+        Script::new().rule(put(), Fault::CutUpload { after: 1_000_000 }),
+        Script::new().rule(put(), Fault::CutBefore),
+        Script::new().answer(put(), Canned::html(StatusCode::BAD_GATEWAY)),
+    ] {
+        let way = Way::with_layer(MEDIUM, script.clone()).await;
+        way.insist().await.unwrap_or_else(|error| panic!("{script:?}: {error:?}"));
+        assert!(way.is_there().await, "{script:?}");
+        let sent = way.proxy.uploaded_blobs();
+        assert!(sent <= 2 * MEDIUM as u64, "{sent} bytes: {script:?}");
+    }
+    // What a registry says beforehand costs no attempt.
+    let most = Fault::Field { name: "oci-chunk-max-length", value: "2000000".to_owned() };
+    let script = Script::new().rule(When::on(Method::POST, Kind::Upload), most);
+    let way = Way::with_layer(MEDIUM, script).await;
+    way.upload().await.unwrap();
+    assert!(way.is_there().await);
+    assert_eq!(way.proxy.uploaded_blobs(), MEDIUM as u64);
+}
+
+/// It can be read as often as need be, and how far it is is told from the last time.
+#[tokio::test]
+async fn a_file_that_was_refused_here_is_sent_there_from_its_beginning() {
+    for (method, bytes) in [(Method::PUT, MEDIUM), (Method::PATCH, 9_000_000)] {
+        let way = Way::with_layer(bytes, Script::new()).await;
+        let storage = FaultyProxy::start(way.to.address(), Script::new()).await.unwrap();
+        let leads = Fault::RedirectTo(storage.url());
+        way.proxy.set_script(Script::new().rule(When::on(method.clone(), Kind::Upload).once(), leads));
+        let told = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&told);
+        let progress = Progress::to(move |event| match event {
+            Event::Started { done, .. } => counted.store(done, Ordering::Relaxed),
+            Event::Advanced { bytes, .. } => {
+                counted.fetch_add(bytes, Ordering::Relaxed);
+            }
+            _ => {}
+        });
+        way.upload_telling(&progress).await.unwrap();
+        assert!(way.is_there().await, "{method}");
+        assert_eq!(storage.uploaded_blobs(), way.layer().size, "{method}");
+        assert_eq!(told.load(Ordering::Relaxed), way.layer().size, "{method}");
     }
 }

@@ -14,6 +14,12 @@ use super::*;
 
 const SIZE: usize = (4 << 20) + 99;
 
+const TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(5),
+    answer: Duration::from_millis(500),
+    stall: Duration::from_millis(500),
+};
+
 /// What the server does with a request.
 #[derive(Clone, Copy, Debug)]
 enum Does {
@@ -115,12 +121,7 @@ impl Way {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&content).unwrap();
         let (tell, told) = mpsc::unbounded_channel();
-        let timeouts = Timeouts {
-            connect: Duration::from_secs(5),
-            answer: Duration::from_millis(500),
-            stall: Duration::from_millis(500),
-        };
-        let mut connections = FileConnections::new("pier/test".to_owned(), timeouts);
+        let mut connections = FileConnections::new("pier/test".to_owned(), TIMEOUTS.connect);
         connections.connector.set_send_buffer_size(Some(64 << 10));
         Self {
             url: url.parse().unwrap(),
@@ -134,7 +135,7 @@ impl Way {
 
     async fn send(&self) -> Result<reqwest::Response, Failure> {
         let file = Arc::clone(&self.file);
-        let read: ReadFile = Box::new(move |queue| {
+        let read: ReadFile = Arc::new(move |queue| {
             FileBody::new(Arc::clone(&file), 0..SIZE as u64, queue)
                 .map_err(|error| pier_content::Error::io("read", "a file", error))
                 .boxed()
@@ -142,7 +143,7 @@ impl Way {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_LENGTH, SIZE.into());
         headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer t"));
-        self.connections.send(&Method::PATCH, &self.url, &headers, &read).await
+        self.connections.send(&Method::PATCH, &self.url, &headers, &read, TIMEOUTS).await
     }
 
     /// Bytes that the kernel sent on the connections that are kept.
