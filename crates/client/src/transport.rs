@@ -11,7 +11,7 @@ mod greeting;
 mod reach;
 mod tls;
 
-use std::{error::Error as StdError, sync::Arc, time::Duration};
+use std::{error::Error as StdError, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -79,12 +79,13 @@ pub(crate) enum Payload {
     Bytes(Bytes),
     /// Much; can be sent once. The headers say how much.
     Stream(ByteStream),
-    /// As much, out of a file; can be sent again.
+    /// As much, out of a file. What of it somebody took whose answer leads elsewhere is not known, so it is sent once, too.
     File(ReadFile),
 }
 
-/// Reads a file for a connection: for the one to which the queue belongs, by which it may stay in the kernel, or for any.
-pub(crate) type ReadFile = Arc<dyn Fn(Option<FileQueue>) -> ByteStream + Send + Sync>;
+/// Reads a file for a connection: for the one to which the queue belongs, by which it may stay in the kernel, or for any. It is called again
+/// only when nothing of what came of it was read.
+pub(crate) type ReadFile = Box<dyn Fn(Option<FileQueue>) -> ByteStream + Send + Sync>;
 
 impl Payload {
     /// The same once more; `None` for what can be sent once.
@@ -92,8 +93,7 @@ impl Payload {
         match self {
             Self::Empty => Some(Self::Empty),
             Self::Bytes(bytes) => Some(Self::Bytes(bytes.clone())),
-            Self::Stream(_) => None,
-            Self::File(read) => Some(Self::File(Arc::clone(read))),
+            Self::Stream(_) | Self::File(_) => None,
         }
     }
 }

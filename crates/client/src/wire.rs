@@ -202,8 +202,11 @@ impl Wire {
 
     /// Notes that a request with a body of `bytes` was too large. Whether anything smaller is left to try.
     pub(crate) fn send_less_than(&self, bytes: u64) -> bool {
-        self.largest_body.fetch_min((bytes / 2).min(LARGE_BODY), Ordering::Relaxed);
-        bytes > SMALL_BODY
+        let is_left = bytes > SMALL_BODY;
+        if is_left {
+            self.largest_body.fetch_min((bytes / 2).min(LARGE_BODY), Ordering::Relaxed);
+        }
+        is_left
     }
 
     /// Resolves what an answer of this registry named as the next place to ask, and checks that it may lead there.

@@ -73,7 +73,9 @@ impl FileBody {
     /// read.
     pub fn new(file: Arc<File>, range: Range<u64>, queue: Option<FileQueue>) -> Self {
         let way = match queue {
-            Some(queue) if range.end - range.start >= SENDFILE_FROM_BYTES && queue.takes_files() => {
+            Some(queue)
+                if range.end.saturating_sub(range.start) >= SENDFILE_FROM_BYTES && queue.takes_files() =>
+            {
                 Way::Sent { queue, warming: None }
             }
             _ => Way::Copied { buffers: Buffers::default(), reading: None },
@@ -83,7 +85,7 @@ impl FileBody {
 
     /// Bytes that are still to come.
     pub fn left(&self) -> u64 {
-        self.end - self.position
+        self.end.saturating_sub(self.position)
     }
 
     /// The next bytes, or the hole that stands for them.

@@ -20,7 +20,10 @@ use std::{
     fs::File,
     io::{self, IoSlice},
     pin::Pin,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{
+        Arc, LazyLock, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -55,14 +58,20 @@ pub struct FileSocket {
 /// The pieces of files that one connection has still to send. Whoever makes the bodies of the connection gives it to
 /// [`FileBody::new`](crate::FileBody::new).
 #[derive(Clone, Default)]
-pub struct FileQueue(Arc<Mutex<Pieces>>);
+pub struct FileQueue(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    /// Only tasks of the connection take this lock: its own, and those that make its bodies.
+    pieces: Mutex<Pieces>,
+    /// Bytes that the connection has taken so far. Beside the lock, since `sendfile(2)` is called with it and may wait for a disk once.
+    sent: AtomicU64,
+}
 
 #[derive(Default)]
 struct Pieces {
     waiting: VecDeque<Piece>,
     sending: Sending,
-    /// Bytes that the connection has taken so far.
-    sent: u64,
 }
 
 /// How pieces get to the socket.
@@ -142,7 +151,7 @@ impl FileQueue {
     /// Bytes of files that the connection has taken since it began: whether it still takes any is what tells a slow
     /// one from a dead one.
     pub fn sent(&self) -> u64 {
-        self.lock().sent
+        self.0.sent.load(Ordering::Relaxed)
     }
 
     /// Queues a piece of a file and gives the hole that stands for it.
@@ -171,7 +180,6 @@ impl FileQueue {
 
     /// One `sendfile(2)` from the front piece.
     fn send_front(&self, stream: &TcpStream, at_most: u64) -> io::Result<u64> {
-        // The system call does not wait, and only this connection's task ever takes the lock.
         let mut pieces = self.lock();
         let Some(piece) = pieces.waiting.front_mut() else { return Err(out_of_step()) };
         let count = usize::try_from(piece.length.min(at_most)).map_err(io::Error::other)?;
@@ -183,27 +191,27 @@ impl FileQueue {
                 "a file is shorter than the body that it is sent as",
             ));
         }
+        drop(pieces);
         let sent = sent as u64;
-        pieces.advance(sent);
+        self.advance(sent);
         Ok(sent)
+    }
+
+    /// Takes note that so many bytes of the front piece are sent.
+    fn advance(&self, sent: u64) {
+        self.0.sent.fetch_add(sent, Ordering::Relaxed);
+        let mut pieces = self.lock();
+        let Some(piece) = pieces.waiting.front_mut() else { return };
+        piece.offset += sent;
+        piece.length -= sent;
+        if piece.length == 0 {
+            pieces.waiting.pop_front();
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Pieces> {
         // Nothing panics while it is held with the queue half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Pieces {
-    /// Takes note that so many bytes of the front piece are sent.
-    fn advance(&mut self, sent: u64) {
-        let Some(piece) = self.waiting.front_mut() else { return };
-        self.sent += sent;
-        piece.offset += sent;
-        piece.length -= sent;
-        if piece.length == 0 {
-            self.waiting.pop_front();
-        }
+        self.0.pieces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

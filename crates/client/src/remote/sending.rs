@@ -3,10 +3,7 @@
 use std::{
     fs::File,
     ops::Range,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
@@ -45,6 +42,9 @@ struct State {
 /// Bytes that are hashed in one go: the hop to a blocking thread costs as much as hashing 50 KiB.
 const HASHED_BYTES: usize = 1 << 20;
 
+/// Pieces that wait for that at most: who sends byte by byte must not fill the memory with pieces.
+const HASHED_PIECES: usize = 256;
+
 /// The hash follows the bytes on a thread of its own.
 #[derive(Debug)]
 enum Hashing {
@@ -77,7 +77,7 @@ impl<'a> Content<'a> {
         })))
     }
 
-    /// Whether it need not be hashed on its way, and can be read any number of times.
+    /// Whether it comes out of a file and need not be hashed on its way.
     pub(super) fn is_verified_file(&self) -> bool {
         matches!(self.held, Some(Blob { body: Body::File(_), .. }))
     }
@@ -89,13 +89,7 @@ impl<'a> Content<'a> {
             && let Body::File(file) = &held.body
         {
             let (blob, file) = (held.clone(), Arc::clone(file));
-            let descriptor = self.blob.clone();
-            let was_read = AtomicBool::new(false);
-            return Ok(Payload::File(Arc::new(move |queue| {
-                if was_read.swap(true, Ordering::Relaxed) {
-                    let (descriptor, done) = (descriptor.clone(), range.start);
-                    progress.emit(|| Event::Started { descriptor, done });
-                }
+            return Ok(Payload::File(Box::new(move |queue| {
                 let opened =
                     Opened { start: range.start, size: None, stream: read(&blob, &file, &range, queue) };
                 outgoing(opened, range.clone(), sent.clone(), progress.clone())
@@ -164,7 +158,7 @@ impl Behind {
     fn add(&mut self, piece: &Bytes) -> bool {
         self.pieces.push(piece.clone());
         self.bytes += piece.len();
-        self.bytes >= HASHED_BYTES
+        self.bytes >= HASHED_BYTES || self.pieces.len() >= HASHED_PIECES
     }
 }
 

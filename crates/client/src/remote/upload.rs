@@ -39,6 +39,8 @@ const CHECKED: u64 = 16 << 20;
 /// How often in a row a blob's bytes may be sent somewhere else instead.
 const REDIRECTS: usize = 3;
 
+const FINISH: &str = "finish an upload";
+
 const TAKES_LESS: &str = "send a blob: it takes less in one request";
 
 /// One blob on its way to one repository.
@@ -227,11 +229,11 @@ impl Upload<'_> {
         let chunks = remote.wire.chunks();
         let fits = chunks.size(remote.wire.largest_body(), blob.size) == blob.size;
         if start == 0 && blob.size <= VERIFIED_AT_ONCE && content.is_verified_file() && fits {
-            let sent = content.sent(start);
-            let body = content.payload(0..blob.size, &sent).await?;
-            let finished = self.finish(&location, body, blob.size, begun).await;
-            // The source's own failure says more than the connection that it broke.
-            return sent.failure().map_or(finished, Err);
+            match self.send_verified(&location, &content, begun).await? {
+                AtOnce::Done => return Ok(()),
+                // Parts are followed by questions for how to go on, so that all of them go there.
+                AtOnce::Redirected => {}
+            }
         }
         let mut offset = start;
         let mut sent = content.sent(start);
@@ -269,6 +271,23 @@ impl Upload<'_> {
             return Err(error);
         }
         self.finish(&location, Payload::Empty, 0, begun).await
+    }
+
+    async fn send_verified(&self, location: &Url, content: &Content<'_>, begun: Begun) -> Result<AtOnce> {
+        let length = self.blob.size;
+        let sent = content.sent(0);
+        let body = content.payload(0..length, &sent).await?;
+        let answer = self.put(location, body, length).await;
+        // The source's own failure says more than the connection that it broke.
+        if let Some(error) = sent.failure() {
+            return Err(error);
+        }
+        if let Ok(Err(refusal)) = &answer
+            && matches!(refusal.status.as_u16(), 307 | 308)
+        {
+            return Ok(AtOnce::Redirected);
+        }
+        self.finished(answer, length, begun).await.map(|()| AtOnce::Done)
     }
 
     async fn patch(
@@ -325,45 +344,71 @@ impl Upload<'_> {
 
     /// Ends an upload with the last `length` bytes: the registry holds what it got against the digest.
     async fn finish(&self, location: &Url, body: Payload, length: u64, begun: Begun) -> Result<()> {
-        match self.put(location, body, length, begun).await {
-            // It may be the answer that was lost, and not the blob.
-            Err(Error::Unavailable { .. }) if self.is_there().await => Ok(()),
-            outcome => outcome,
-        }
+        let answer = self.put(location, body, length).await;
+        self.finished(answer, length, begun).await
     }
 
-    async fn put(&self, location: &Url, body: Payload, length: u64, begun: Begun) -> Result<()> {
-        const OPERATION: &str = "finish an upload";
-        let Self { remote, repository, blob, .. } = self;
+    async fn put(&self, location: &Url, body: Payload, length: u64) -> Result<Result<Response, Refusal>> {
         let mut location = location.clone();
-        location.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
-        let mut put = self.about(Method::PUT, &location, OPERATION);
+        location.query_pairs_mut().append_pair("digest", &self.blob.digest.to_string());
+        let mut put = self.about(Method::PUT, &location, FINISH);
         put.headers.insert(header::CONTENT_LENGTH, length.into());
         put.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         put.body = body;
-        put.patience = Duration::from_secs(blob.size / CHECKED);
-        let Err(refusal) = remote.wire.attempt_in(None, put).await? else { return Ok(()) };
+        put.patience = Duration::from_secs(self.blob.size / CHECKED);
+        self.remote.wire.attempt_in(None, put).await
+    }
+
+    /// What came of the last request, which had `length` bytes with it.
+    async fn finished(
+        &self,
+        answer: Result<Result<Response, Refusal>>,
+        length: u64,
+        begun: Begun,
+    ) -> Result<()> {
+        let error = match answer {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(refusal)) => self.not_finished(refusal, length, begun),
+            Err(error) => error,
+        };
+        // It may be the answer that was lost, and not the blob.
+        if matches!(error, Error::Unavailable { .. }) && self.is_there().await {
+            return Ok(());
+        }
+        Err(error)
+    }
+
+    fn not_finished(&self, refusal: Refusal, length: u64, begun: Begun) -> Error {
+        let Self { remote, repository, blob, .. } = self;
         let wrong = matches!(refusal.code, Some(ErrorCode::DigestInvalid | ErrorCode::SizeInvalid));
         if wrong && begun != Begun::Now {
             let subject = Subject::RemoteBlob((*repository).clone(), blob.digest);
             // How much of it is wrong is not known: whatever it has is not the blob.
-            return Err(Error::Size { subject, expected: blob.size, actual: blob.size, origin: None });
+            return Error::Size { subject, expected: blob.size, actual: blob.size, origin: None };
         }
         if refusal.status == StatusCode::NOT_FOUND {
             // The session ended meanwhile: another one will do.
             self.forget();
-            return Err(self.interrupted(OPERATION, refusal));
+            return self.interrupted(FINISH, refusal);
         }
-        // What is sent in parts can be sent in smaller ones.
-        if refusal.status == StatusCode::PAYLOAD_TOO_LARGE && remote.wire.send_less_than(length) {
-            return Err(self.interrupted(TAKES_LESS, refusal));
-        }
-        if begun == Begun::Complete && refusal.status.is_server_error() {
-            // It failed before with nothing left to send, and would again.
+        // It failed with nothing left to send, or with all of it sent at once, and would again.
+        let has_failed = begun == Begun::Complete || (begun == Begun::Before && length > 0);
+        if has_failed && refusal.status.is_server_error() {
             self.forget();
         }
+        // What need not go in one request can go in several.
+        if refusal.status == StatusCode::PAYLOAD_TOO_LARGE
+            && length > AT_ONCE
+            && remote.wire.send_less_than(length)
+        {
+            // What it takes at once, a registry says only where an upload begins.
+            if begun != Begun::Now && !remote.wire.chunks().are_said() {
+                self.forget();
+            }
+            return self.interrupted(TAKES_LESS, refusal);
+        }
         let subject = Subject::RemoteBlob((*repository).clone(), blob.digest);
-        Err(refusal.into_error(&remote.wire.name(), OPERATION, subject))
+        refusal.into_error(&remote.wire.name(), FINISH, subject)
     }
 
     /// Gives an upload up. A registry that does not hear of it lets it expire.
@@ -396,6 +441,14 @@ impl Upload<'_> {
         let source = Some(refusal.words.into());
         Error::Unavailable { origin: self.remote.wire.name(), operation, retry_after: None, source }
     }
+}
+
+/// What became of a blob that was sent in one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AtOnce {
+    Done,
+    /// The registry wants its bytes elsewhere.
+    Redirected,
 }
 
 /// When the first of the bytes that a registry has were sent.

@@ -1,7 +1,8 @@
 //! Requests over plain HTTP whose bodies the kernel sends out of files.
 //!
-//! reqwest takes no socket of ours, so these have connections of their own beside its pool. What they have in common with its: one address
-//! after the other as the resolver gives them, a bound for connecting, no proxies, no redirects, no second attempt once anything was sent.
+//! reqwest takes no socket of ours, so these have connections of their own beside its pool. They are treated as it treats its own: addresses of
+//! both families are tried, connecting is bounded, a peer that is gone is noticed, what nobody uses for long is closed, and a request of which
+//! anything was sent is not sent again.
 
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use pier_content::Result as ContentResult;
 use pier_sendfile::{FileQueue, FileSocket};
 use reqwest::ResponseBuilderExt as _;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tower_service::Service as _;
 use url::Url;
@@ -43,10 +44,17 @@ use super::{
 /// Connections that are kept for the next request.
 const KEPT: usize = 16;
 
+/// For how long. What is on the way forgets connections on which nothing happens, and tells nobody.
+const KEPT_FOR: Duration = Duration::from_secs(90);
+
+/// After how much silence a peer is asked whether it is there, and how long an answer, or word that bytes have arrived, may take.
+const PROBED_AFTER: Duration = Duration::from_secs(15);
+const GONE_AFTER: Duration = Duration::from_secs(30);
+
 /// Why nothing came of a request.
 type Failure = Box<dyn StdError + Send + Sync>;
 
-/// The connections to one registry on which files are sent.
+/// The connections to one registry, at one host and port, on which files are sent.
 #[derive(Debug)]
 pub(super) struct FileConnections {
     connector: HttpConnector,
@@ -57,7 +65,7 @@ pub(super) struct FileConnections {
 
 /// Connections without a request.
 #[derive(Debug, Default)]
-struct Idle(Mutex<Vec<Connection>>);
+struct Idle(Mutex<Vec<(Connection, Instant)>>);
 
 /// A connection, open for as long as this lives.
 #[derive(Debug)]
@@ -76,6 +84,9 @@ impl FileConnections {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(connect));
+        connector.set_keepalive(Some(PROBED_AFTER));
+        connector.set_keepalive_interval(Some(PROBED_AFTER));
+        connector.set_tcp_user_timeout(Some(GONE_AFTER));
         Self { connector, user_agent, connect, idle: Arc::default() }
     }
 
@@ -104,7 +115,7 @@ impl FileConnections {
                 Ok(answer) => return Ok(self.answered(answer, url, connection)?),
                 Err(error) => error,
             };
-            // The other side may close a connection while nobody uses it; then nothing is sent.
+            // The other side may close a connection while nobody uses it. Then nothing is sent, so this is no second attempt.
             if is_new || error.take_message().is_none() {
                 return Err(error.into_error().into());
             }
@@ -167,21 +178,22 @@ impl FileConnections {
 }
 
 impl Idle {
-    /// A connection that waits for a request. Those that do not, are closed.
+    /// The last one that waits for a request. A connection whose answer has just been read does not at once.
     fn take(&self) -> Option<Connection> {
         let mut kept = self.lock();
-        kept.retain(|connection| connection.sender.is_ready());
-        kept.pop()
+        kept.retain(|(connection, since)| !connection.sender.is_closed() && since.elapsed() < KEPT_FOR);
+        let last = kept.iter().rposition(|(connection, _)| connection.sender.is_ready())?;
+        Some(kept.remove(last).0)
     }
 
     fn keep(&self, connection: Connection) {
         let mut kept = self.lock();
         if kept.len() < KEPT {
-            kept.push(connection);
+            kept.push((connection, Instant::now()));
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Connection, Instant)>> {
         // Nothing panics while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,16 +1,13 @@
 //! Uploads that are gone on with, cut into chunks, sent elsewhere, or finished without anybody hearing of it.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use http::{Method, StatusCode};
 use pier_client::{Client, Remote, Timeouts, UploadSessions};
-use pier_content::{Error, Event, Jitter, Origin, Progress, RetryPolicy, RetryingTarget, Target as _};
+use pier_content::{Error, Jitter, Origin, Progress, RetryPolicy, RetryingTarget, Source, Target};
 use pier_oci::{Descriptor, Digest, Reference, Repository};
 use pier_testkit::{
     faults::{Canned, Fault, FaultyProxy, Kind, RetryAfter, Script, Seen, When},
@@ -40,8 +37,17 @@ impl UploadSessions for Hint {
     }
 }
 
+/// What holds a blob before it is sent.
+#[derive(Clone, Copy, Debug)]
+enum Held {
+    /// A file, which a connection may send by itself.
+    InAFile,
+    InMemory,
+}
+
 /// Where a blob comes from and where it goes to.
 struct Way {
+    held: Held,
     from: TestRegistry,
     to: TestRegistry,
     proxy: FaultyProxy,
@@ -59,7 +65,21 @@ impl Way {
         let image = ImageBuilder::new().layer(Layer::random(3, bytes)).build();
         from.push(&image, IMAGE).await.unwrap();
         let proxy = FaultyProxy::start(to.address(), script).await.unwrap();
-        Self { from, to, proxy, image, hint: Arc::default() }
+        Self { held: Held::InAFile, from, to, proxy, image, hint: Arc::default() }
+    }
+
+    /// The same from everywhere.
+    async fn each(script: Script) -> [Self; 2] {
+        let (file, memory) = (Self::new(script.clone()).await, Self::new(script).await);
+        [file, Self { held: Held::InMemory, ..memory }]
+    }
+
+    async fn source(&self) -> Box<dyn Source> {
+        let [files, memory] = places(&self.from, IMAGE).await;
+        match self.held {
+            Held::InAFile => files,
+            Held::InMemory => memory,
+        }
     }
 
     fn layer(&self) -> &Descriptor {
@@ -79,25 +99,21 @@ impl Way {
 
     /// One attempt.
     async fn upload(&self) -> Result<(), Error> {
-        self.upload_telling(&Progress::default()).await
+        self.upload_by(&self.remote()).await
     }
 
-    async fn upload_telling(&self, progress: &Progress) -> Result<(), Error> {
-        let [files, _] = places(&self.from, IMAGE).await;
+    async fn upload_by(&self, target: &dyn Target) -> Result<(), Error> {
+        let source = self.source().await;
         let here = reference(&self.from, IMAGE).repository;
-        let origin = Origin { source: &*files, repository: &here };
-        self.remote().upload(&self.there(), self.layer(), origin, progress).await
+        let origin = Origin { source: &*source, repository: &here };
+        target.upload(&self.there(), self.layer(), origin, &Progress::default()).await
     }
 
     /// Several attempts.
     async fn insist(&self) -> Result<(), Error> {
-        let [files, _] = places(&self.from, IMAGE).await;
-        let here = reference(&self.from, IMAGE).repository;
-        let origin = Origin { source: &*files, repository: &here };
         let policy =
             RetryPolicy { first_delay: Duration::from_millis(1), ..RetryPolicy::new(Jitter::none()) };
-        let target = RetryingTarget::new(Arc::new(self.remote()), policy);
-        target.upload(&self.there(), self.layer(), origin, &Progress::default()).await
+        self.upload_by(&RetryingTarget::new(Arc::new(self.remote()), policy)).await
     }
 
     async fn is_there(&self) -> bool {
@@ -262,11 +278,12 @@ async fn a_blob_goes_in_the_chunks_that_the_registry_wants() {
             &[2_000_000, 2_000_000, 1_000_000],
         ),
     ] {
-        let way = Way::new(script).await;
-        way.upload().await.unwrap();
-        assert!(way.is_there().await);
-        let chunks: Vec<u64> = way.seen(&Method::PATCH).iter().map(|seen| seen.uploaded).collect();
-        assert_eq!(chunks, expected);
+        for way in Way::each(script).await {
+            way.upload().await.unwrap();
+            assert!(way.is_there().await);
+            let chunks: Vec<u64> = way.seen(&Method::PATCH).iter().map(|seen| seen.uploaded).collect();
+            assert_eq!(chunks, expected);
+        }
     }
 }
 
@@ -291,14 +308,15 @@ async fn a_chunk_is_not_shorter_than_the_registry_takes() {
 
 #[tokio::test]
 async fn a_blob_is_sent_where_the_registry_sends_it() {
-    let way = Way::new(Script::new()).await;
-    let storage = FaultyProxy::start(way.to.address(), Script::new()).await.unwrap();
-    let leads = Fault::RedirectTo(storage.url());
-    way.proxy.set_script(Script::new().rule(When::on(Method::PATCH, Kind::Upload), leads));
-    way.upload().await.unwrap();
-    assert!(way.is_there().await);
-    assert_eq!(storage.uploaded_blobs(), way.layer().size);
-    assert!(storage.requests().iter().all(|seen| seen.authorization.is_none()));
+    for way in Way::each(Script::new()).await {
+        let storage = FaultyProxy::start(way.to.address(), Script::new()).await.unwrap();
+        let leads = Fault::RedirectTo(storage.url());
+        way.proxy.set_script(Script::new().rule(When::on(Method::PATCH, Kind::Upload), leads));
+        way.upload().await.unwrap();
+        assert!(way.is_there().await);
+        assert_eq!(storage.uploaded_blobs(), way.layer().size);
+        assert!(storage.requests().iter().all(|seen| seen.authorization.is_none()));
+    }
 }
 
 #[tokio::test]
@@ -311,7 +329,7 @@ async fn s3_a_blob_is_not_sent_where_no_answer_may_lead() {
             ),
             "untrusted",
         ),
-        (Script::new().rule(When::on(Method::PATCH, Kind::Upload), Fault::RedirectLoop), "untrusted"),
+        (Script::new().rule(When::on(Method::PATCH, Kind::Upload), Fault::RedirectLoop), "unsupported"),
         (
             Script::new().rule(
                 When::on(Method::POST, Kind::Upload),
@@ -327,10 +345,11 @@ async fn s3_a_blob_is_not_sent_where_no_answer_may_lead() {
             "untrusted",
         ),
     ] {
-        let way = Way::new(script.clone()).await;
-        let error = way.upload().await.unwrap_err();
-        assert_eq!(error.code(), expected, "{script:?}: {error:?}");
-        assert!(!way.is_there().await);
+        for way in Way::each(script.clone()).await {
+            let error = way.upload().await.unwrap_err();
+            assert_eq!(error.code(), expected, "{:?} {script:?}: {error:?}", way.held);
+            assert!(!way.is_there().await);
+        }
     }
 }
 
@@ -371,26 +390,54 @@ async fn one_request_that_is_too_large_or_broken_becomes_several() {
     assert_eq!(way.proxy.uploaded_blobs(), MEDIUM as u64);
 }
 
-/// It can be read as often as need be, and how far it is is told from the last time.
 #[tokio::test]
-async fn a_file_that_was_refused_here_is_sent_there_from_its_beginning() {
-    for (method, bytes) in [(Method::PUT, MEDIUM), (Method::PATCH, 9_000_000)] {
-        let way = Way::with_layer(bytes, Script::new()).await;
-        let storage = FaultyProxy::start(way.to.address(), Script::new()).await.unwrap();
-        let leads = Fault::RedirectTo(storage.url());
-        way.proxy.set_script(Script::new().rule(When::on(method.clone(), Kind::Upload).once(), leads));
-        let told = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&told);
-        let progress = Progress::to(move |event| match event {
-            Event::Started { done, .. } => counted.store(done, Ordering::Relaxed),
-            Event::Advanced { bytes, .. } => {
-                counted.fetch_add(bytes, Ordering::Relaxed);
-            }
-            _ => {}
-        });
-        way.upload_telling(&progress).await.unwrap();
-        assert!(way.is_there().await, "{method}");
-        assert_eq!(storage.uploaded_blobs(), way.layer().size, "{method}");
-        assert_eq!(told.load(Ordering::Relaxed), way.layer().size, "{method}");
+async fn one_request_is_sent_where_the_registry_sends_it() {
+    let way = Way::with_layer(MEDIUM, Script::new()).await;
+    let storage = FaultyProxy::start(way.to.address(), Script::new()).await.unwrap();
+    let leads = || Fault::RedirectTo(storage.url());
+    let (put, patch) = (When::on(Method::PUT, Kind::Upload), When::on(Method::PATCH, Kind::Upload));
+    way.proxy.set_script(Script::new().rule(put, leads()).rule(patch, leads()));
+    way.upload().await.unwrap();
+    assert!(way.is_there().await);
+    assert_eq!(storage.uploaded_blobs(), way.layer().size);
+}
+
+/// All of it is sent at once, and the session is broken at the registry.
+#[tokio::test]
+async fn one_request_that_fails_is_not_repeated_for_ever() {
+    let put = || When::on(Method::PUT, Kind::Upload).once();
+    for refusal in
+        [Canned::html(StatusCode::INTERNAL_SERVER_ERROR), Canned::new(StatusCode::PAYLOAD_TOO_LARGE)]
+    {
+        let way = Way::with_layer(MEDIUM, Script::new().rule(put(), Fault::CutBefore)).await;
+        way.upload().await.unwrap_err();
+        let digest = way.layer().digest;
+        assert!(way.hint.find(&way.there(), &digest).is_some());
+        way.proxy.set_script(Script::new().answer(put(), refusal));
+        way.upload().await.unwrap_err();
+        assert_eq!(way.hint.find(&way.there(), &digest), None);
+    }
+}
+
+/// There is no smaller way for what goes in one request anyway, and what refuses the end of an upload says nothing about its parts.
+#[tokio::test]
+async fn a_refusal_for_size_that_cannot_be_helped_is_an_answer() {
+    let too_large = || Canned::new(StatusCode::PAYLOAD_TOO_LARGE);
+    for bytes in [700_000, 5_000_000] {
+        let script = Script::new().answer(When::on(Method::PUT, Kind::Upload), too_large());
+        let way = Way::with_layer(bytes, script).await;
+        let remote = way.remote();
+        let error = way.upload_by(&remote).await.unwrap_err();
+        assert_eq!(error.code(), "invalid", "{error:?}");
+        assert_eq!(way.seen(&Method::PUT).len(), 1);
+        // The next blob is cut no smaller for it.
+        let next = Way::new(Script::new()).await;
+        way.from.push(&next.image, IMAGE).await.unwrap();
+        way.proxy.set_script(Script::new());
+        let (parts, source) = (way.seen(&Method::PATCH).len(), way.source().await);
+        let here = reference(&way.from, IMAGE).repository;
+        let origin = Origin { source: &*source, repository: &here };
+        remote.upload(&way.there(), next.layer(), origin, &Progress::default()).await.unwrap();
+        assert_eq!(way.seen(&Method::PATCH).len() - parts, 1);
     }
 }

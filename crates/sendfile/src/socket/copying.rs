@@ -46,7 +46,7 @@ impl FileSocket {
                             if bytes.is_empty() {
                                 self.copying = None;
                             }
-                            self.queue.lock().advance(written as u64);
+                            self.queue.advance(written as u64);
                             return Poll::Ready(Ok(written as u64));
                         }
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -16,8 +16,8 @@ const SIZE: usize = (4 << 20) + 99;
 
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(5),
-    answer: Duration::from_millis(500),
-    stall: Duration::from_millis(500),
+    answer: Duration::from_millis(750),
+    stall: Duration::from_millis(750),
 };
 
 /// What the server does with a request.
@@ -68,10 +68,11 @@ async fn serve(listener: TcpListener, script: Vec<Vec<Does>>, told: mpsc::Unboun
                     while body.len() < SIZE {
                         if matches!(does, Does::TakesSlowly) {
                             // The server's slowness is what is tested, not waited for.
-                            tokio::time::sleep(Duration::from_millis(40)).await;
+                            tokio::time::sleep(Duration::from_millis(60)).await;
                         }
                         let mut some = vec![0; 64 << 10];
                         let read = stream.read(&mut some).await.unwrap();
+                        assert_ne!(read, 0, "the client has given up");
                         body.extend_from_slice(&some[..read]);
                     }
                     told.send(Taken { connection, head, body }).unwrap();
@@ -91,7 +92,7 @@ async fn serve(listener: TcpListener, script: Vec<Vec<Does>>, told: mpsc::Unboun
 async fn read_head(stream: &mut TcpStream) -> (String, Vec<u8>) {
     let mut received = Vec::new();
     loop {
-        stream.read_buf(&mut received).await.unwrap();
+        assert_ne!(stream.read_buf(&mut received).await.unwrap(), 0, "the client has given up");
         if let Some(at) = received.windows(4).position(|window| window == b"\r\n\r\n") {
             let body = received.split_off(at + 4);
             return (String::from_utf8(received).unwrap(), body);
@@ -135,7 +136,7 @@ impl Way {
 
     async fn send(&self) -> Result<reqwest::Response, Failure> {
         let file = Arc::clone(&self.file);
-        let read: ReadFile = Arc::new(move |queue| {
+        let read: ReadFile = Box::new(move |queue| {
             FileBody::new(Arc::clone(&file), 0..SIZE as u64, queue)
                 .map_err(|error| pier_content::Error::io("read", "a file", error))
                 .boxed()
@@ -148,7 +149,7 @@ impl Way {
 
     /// Bytes that the kernel sent on the connections that are kept.
     fn by_kernel(&self) -> u64 {
-        self.connections.idle.lock().iter().map(|connection| connection.queue.sent()).sum()
+        self.connections.idle.lock().iter().map(|(connection, _)| connection.queue.sent()).sum()
     }
 
     fn taken(&mut self) -> Taken {
@@ -204,8 +205,19 @@ async fn a_connection_that_is_found_closed_costs_nothing() {
     let mut way = Way::new(vec![vec![Does::Takes, Does::Sleeps], vec![Does::Takes]]);
     way.send().await.unwrap();
     // It ends when this test lets go of the only thread.
-    way.connections.idle.lock()[0].driver.abort();
-    assert!(way.connections.idle.lock()[0].sender.is_ready());
+    way.connections.idle.lock()[0].0.driver.abort();
+    assert!(way.connections.idle.lock()[0].0.sender.is_ready());
+    way.send().await.unwrap();
+    assert_eq!((way.taken().connection, way.taken().connection), (0, 1));
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_used_for_long_is_left_alone() {
+    let mut way = Way::new(vec![vec![Does::Takes, Does::Sleeps], vec![Does::Takes]]);
+    way.send().await.unwrap();
+    tokio::time::pause();
+    tokio::time::advance(KEPT_FOR).await;
+    tokio::time::resume();
     way.send().await.unwrap();
     assert_eq!((way.taken().connection, way.taken().connection), (0, 1));
 }
@@ -255,4 +267,37 @@ async fn a_file_that_cannot_be_read_ends_the_request() {
     way.file.set_len(1 << 20).unwrap();
     way.send().await.unwrap_err();
     assert_eq!(way.by_kernel(), 0, "a broken connection is not kept");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_files_at_once_come_whole() {
+    let mut way = Way::new(Vec::new());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    way.url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let server = tokio::spawn(async move {
+        let mut connections = tokio::task::JoinSet::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let tell = tell.clone();
+            connections.spawn(async move {
+                loop {
+                    let (_, mut body) = read_head(&mut stream).await;
+                    while body.len() < SIZE {
+                        assert_ne!(stream.read_buf(&mut body).await.unwrap(), 0, "the client has given up");
+                    }
+                    tell.send(body).unwrap();
+                    stream.write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+                }
+            });
+        }
+    });
+    for _ in 0..3 {
+        let sent = futures_util::future::join_all((0..6).map(|_| way.send())).await;
+        assert!(sent.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.status() == 202)));
+    }
+    server.abort();
+    for _ in 0..18 {
+        assert!(told.try_recv().unwrap() == way.content, "a body is another");
+    }
 }
