@@ -75,8 +75,10 @@ fn a_small_disk_fills_and_empties() {
     assert_eq!(disk.free().unwrap(), 8192);
     let full = std::fs::write(disk.path().join("a"), [1; 12288]).unwrap_err();
     assert_eq!(full.kind(), ErrorKind::StorageFull);
+    let held = std::fs::File::open(disk.path().join(".ballast")).unwrap();
     disk.free_all().unwrap();
     std::fs::write(disk.path().join("a"), [1; 12288]).unwrap();
+    drop(held);
     let path = disk.path().to_owned();
     drop(disk);
     assert!(!path.exists());

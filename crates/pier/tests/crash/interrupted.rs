@@ -24,8 +24,10 @@ const POINTS: usize = 50;
 /// What an interruption may cost, in bytes a layer.
 const LOST: u64 = 8 << 20;
 
-/// Slow enough that a process does not end before it is killed, and that little waits in the kernel's buffers.
-const PACE: Pace = Pace { bytes_per_second: Some(80_000_000), delay: Duration::ZERO };
+/// Slow enough that a process does not end before it is killed, and that little waits in the kernel's buffers. Those of a connection that is
+/// read take up to 32 MiB while a busy disk keeps its reader waiting, so a pull is slower.
+const PULL_PACE: Pace = Pace { bytes_per_second: Some(40_000_000), delay: Duration::ZERO };
+const PUSH_PACE: Pace = Pace { bytes_per_second: Some(80_000_000), delay: Duration::ZERO };
 
 /// How a run is interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +54,8 @@ async fn registry() -> TestRegistry {
     TestRegistry::start_with(Options { storage: Storage::Memory, ..Options::default() }).await.unwrap()
 }
 
-async fn proxy(registry: &TestRegistry) -> FaultyProxy {
-    FaultyProxy::start(registry.address(), Script::new().pace(PACE)).await.unwrap()
+async fn proxy(registry: &TestRegistry, pace: Pace) -> FaultyProxy {
+    FaultyProxy::start(registry.address(), Script::new().pace(pace)).await.unwrap()
 }
 
 fn pier(data: &Path, arguments: &[&str]) -> Child {
@@ -118,7 +120,7 @@ async fn a_pull_that_is_interrupted_anywhere_fetches_the_rest_and_little_else() 
     let mut most = 0;
     for point in 0..2 * POINTS {
         let how = if point % 2 == 0 { Interruption::Kill } else { Interruption::Cut };
-        let (proxy, data) = (proxy(&registry).await, tempfile::tempdir().unwrap());
+        let (proxy, data) = (proxy(&registry, PULL_PACE).await, tempfile::tempdir().unwrap());
         let reference = proxy.image_ref("team/app:v1");
         let arguments = ["pull", &reference, "--all-platforms"];
         let after = below(&mut dice, image.blob_bytes());
@@ -147,7 +149,7 @@ async fn a_push_that_is_interrupted_anywhere_sends_the_rest_and_little_else() {
         let how = if point % 2 == 0 { Interruption::Kill } else { Interruption::Cut };
         // Another registry each time, so that nothing is there yet.
         let to = self::registry().await;
-        let proxy = proxy(&to).await;
+        let proxy = proxy(&to, PUSH_PACE).await;
         let target = proxy.image_ref("team/app:v1");
         let after = below(&mut dice, image.blob_bytes());
         interrupted(&proxy, data.path(), &["push", &reference, &target], Kind::Upload, after, how).await;
