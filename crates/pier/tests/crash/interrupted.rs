@@ -25,7 +25,7 @@ const POINTS: usize = 50;
 const LOST: u64 = 8 << 20;
 
 /// Slow enough that a process does not end before it is killed, and that little waits in the kernel's buffers. Those of a connection that is
-/// read take up to 32 MiB while a busy disk keeps its reader waiting, so a pull is slower.
+/// read can take many MiB while a busy disk keeps its reader waiting, so a pull is slower.
 const PULL_PACE: Pace = Pace { bytes_per_second: Some(40_000_000), delay: Duration::ZERO };
 const PUSH_PACE: Pace = Pace { bytes_per_second: Some(80_000_000), delay: Duration::ZERO };
 
