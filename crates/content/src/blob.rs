@@ -110,8 +110,15 @@ pub trait RangeReader: Send + Sync {
 impl Blob {
     /// What it means that its file could not be read: a file that has lost its end since it was committed is damaged, anything else is the
     /// disk's fault.
-    pub fn unreadable(&self, file: &File, error: io::Error) -> Error {
-        unreadable(file, self.digest, self.size, error)
+    pub fn unreadable(&self, error: io::Error) -> Error {
+        let (digest, expected) = (self.digest, self.size);
+        match (&self.body, error.kind()) {
+            (Body::File(file), io::ErrorKind::UnexpectedEof) => {
+                let actual = file.metadata().map_or(0, |metadata| metadata.len());
+                Error::Size { subject: Subject::Blob(digest), expected, actual, origin: None }
+            }
+            _ => Error::io("read blob", digest.to_string(), error),
+        }
     }
 
     /// The bytes of `range`, cut to the blob's size.
@@ -119,7 +126,7 @@ impl Blob {
         let end = range.end.unwrap_or(self.size).min(self.size);
         let start = range.start.min(end);
         match &self.body {
-            Body::File(file) => Ok(read_file(Arc::clone(file), self.digest, self.size, start..end)),
+            Body::File(file) => Ok(read_file(self.clone(), Arc::clone(file), start..end)),
             Body::Memory(bytes) => {
                 let slice = bytes.slice(offset(start)?..offset(end)?);
                 Ok(stream::iter((!slice.is_empty()).then_some(Ok(slice))).boxed())
@@ -137,8 +144,8 @@ fn offset(position: u64) -> Result<usize> {
 
 /// Reads with positions, so that one open file serves any number of readers. What the page cache has is read where it is asked for; a
 /// read that may wait for a disk goes to a blocking thread.
-fn read_file(file: Arc<File>, digest: Digest, size: u64, range: Range<u64>) -> ByteStream {
-    stream::try_unfold((file, range), move |(file, range)| async move {
+fn read_file(blob: Blob, file: Arc<File>, range: Range<u64>) -> ByteStream {
+    stream::try_unfold((blob, file, range), |(blob, file, range)| async move {
         if range.is_empty() {
             return Ok(None);
         }
@@ -152,19 +159,11 @@ fn read_file(file: Arc<File>, digest: Digest, size: u64, range: Range<u64>) -> B
                     .flatten()
             }
         };
-        let bytes = bytes.map_err(|error| unreadable(&file, digest, size, error))?;
+        let bytes = bytes.map_err(|error| blob.unreadable(error))?;
         let next = range.start + bytes.len() as u64;
-        Ok(Some((bytes, (file, next..range.end))))
+        Ok(Some((bytes, (blob, file, next..range.end))))
     })
     .boxed()
-}
-
-fn unreadable(file: &File, digest: Digest, expected: u64, error: io::Error) -> Error {
-    if error.kind() != io::ErrorKind::UnexpectedEof {
-        return Error::io("read blob", digest.to_string(), error);
-    }
-    let actual = file.metadata().map_or(0, |metadata| metadata.len());
-    Error::Size { subject: Subject::Blob(digest), expected, actual, origin: None }
 }
 
 /// The beginning of a range as far as it is in memory; `None` when it is not, or when this file system cannot tell.

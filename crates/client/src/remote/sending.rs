@@ -175,10 +175,8 @@ impl Hashing {
 
 /// A range of a file that holds a blob, for the connection to which the queue belongs.
 fn read(blob: &Blob, file: &Arc<File>, range: &Range<u64>, queue: Option<FileQueue>) -> ByteStream {
-    let (blob, failed) = (blob.clone(), Arc::clone(file));
-    FileBody::new(Arc::clone(file), range.clone(), queue)
-        .map_err(move |error| blob.unreadable(&failed, error))
-        .boxed()
+    let blob = blob.clone();
+    FileBody::new(Arc::clone(file), range.clone(), queue).map_err(move |error| blob.unreadable(error)).boxed()
 }
 
 /// The bytes of `range`, exactly: what lies before it is dropped, and a source that gives too few or too many ends the request.
